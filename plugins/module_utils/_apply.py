@@ -1,0 +1,511 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""The story of one change of a gateway's settings and secrets: read, plan, validate, write, confirm.
+
+Beside the settings stands a journal: what was applied last and, between the first write and the gateway's
+confirmation, what is being applied. Whoever is killed in between leaves two whole files and that note, from which
+the next run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets as random
+import time
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _runtime, _settings, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
+
+Params = t.Mapping[str, t.Any]
+Secrets = dict[str, str]
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
+# A change of this key makes the gateway read its secrets again and changes nothing else (measured).
+_STAMP_PATH = ("secrets", "providers", _settings.SECRET_PROVIDER, "timeoutMs")
+_STAMPS = (5000, 5001)
+_SECRETS_MODE = 0o400
+_SETTINGS_MODE = 0o600
+
+
+class Paths(t.NamedTuple):
+    """The files of one gateway's settings."""
+
+    settings: str
+    secrets: str
+
+    @property
+    def previous(self) -> str:
+        return self.settings + ".previous"
+
+    @property
+    def last_good(self) -> str:
+        return self.settings + ".last-good"
+
+    @property
+    def journal(self) -> str:
+        return self.settings + ".applied"
+
+    @property
+    def previous_secrets(self) -> str:
+        return self.secrets + ".previous"
+
+
+class Found(t.NamedTuple):
+    """What stands on the host; ``raw`` is ``None`` without a settings file and empty for one that cannot be read."""
+
+    settings: Settings
+    raw: bytes | None
+    secrets: Secrets
+    journal: dict[str, t.Any]
+
+    @property
+    def unremembered(self) -> bool:
+        """Whether a person's JSON5 stands there that the journal does not know yet."""
+        return (
+            bool(self.raw) and not is_json(self.raw) and self.journal.get("json5", {}).get("sha256") != digest(self.raw)
+        )
+
+
+class Plan(t.NamedTuple):
+    """What should stand there."""
+
+    desired: Settings
+    settings: Settings
+    secrets: Secrets
+    keys: list[_merge.Path]
+    names: list[str]
+    drift: list[_merge.Path]
+
+
+def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
+    """Do what the module's parameters ask for, and return its result with ``notes`` for the operator."""
+    paths = Paths(params["path"], params["secrets_path"])
+    account = _store.find_account(params["owner"])
+    if params["state"] == "confirmed":
+        return confirm(paths, account, check_mode=check_mode)
+    if params["state"] == "rolled_back":
+        return roll_back(paths, account, check_mode=check_mode)
+    return ensure(params, paths, account, check_mode=check_mode)
+
+
+def ensure(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Make the settings and secrets as wished."""
+    release = _runtime.Release(params["release"], account, params["environment_variables"])
+    wished = wish(params)
+    if not check_mode:
+        refuse(prerequisites(params, account, release))
+    found = look(paths, account, release, recover=params["recover"])
+    plan = make_plan(params, wished, found)
+    refuse(
+        _settings.undefined_secrets(plan.settings, plan.secrets)
+        + _settings.undefined_variables(plan.desired, params["environment_variables"])
+    )
+    result = report(plan, found)
+    attributes = any(
+        _store.wrong_attributes(path, account, mode)
+        for path, mode in ((paths.settings, _SETTINGS_MODE), (paths.secrets, _SECRETS_MODE))
+    )
+    result["changed"] = bool(plan.keys or plan.names or attributes or not found.raw)
+    judged = found.journal.get("validated_by") == release.version
+    if (result["changed"] or not judged) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
+        result["notes"] += judge(release, paths, account, plan)
+        result["validated"] = True
+    unsettled = result["pending"] or not judged or found.unremembered
+    if check_mode or not (result["changed"] or unsettled):
+        return result
+    gateway = running_gateway(params, paths, account, found)
+    if result["changed"]:
+        write(paths, account, found, plan, release.version)
+    # Only a change of what the settings mean can be confirmed: the gateway takes no notice of any other.
+    to_confirm = bool(found.raw and (plan.keys or plan.names)) or result["pending"]
+    if to_confirm and gateway and params["confirm"]:
+        result["reload"] = await_gateway(gateway, params, paths, account, found, plan)
+        to_confirm = False
+    result["pending"] = to_confirm or not found.raw
+    if not result["pending"]:
+        settle(
+            paths,
+            account,
+            {"desired": plan.desired, "secrets": sorted(plan.secrets), "release": release.version},
+            plan.settings,
+        )
+    return result
+
+
+def prerequisites(params: Params, account: _store.Account | None, release: _runtime.Release) -> list[OpenClawError]:
+    """What has to be there before settings can be."""
+    errors = []
+    if params["owner"] and account is None and os.geteuid() == 0:
+        errors.append(
+            OpenClawError(
+                f"The account {params['owner']}", "does not exist", "Run the whole role 'gateway', which makes it."
+            )
+        )
+    if not release.installed:
+        errors.append(
+            OpenClawError(
+                f"OpenClaw {release.version}",
+                f"is not installed in {release.path}, and nothing else can judge the settings",
+                "Run the whole role 'gateway', which installs it.",
+            )
+        )
+    return errors
+
+
+def wish(params: Params) -> Settings:
+    """The one wish out of the defaults, the operator's keys and ours; everything that is wrong with it is refused."""
+    settings, owned = params["settings"], params["owned"]
+    errors = _settings.teach(settings) + _settings.reserved(settings)
+    for path, value in _merge.leaves(owned):
+        asked = _merge.lookup(settings, path)
+        if asked is not _merge.MISSING and not _merge.same(asked, value):
+            remedy = "Remove it from gateway_settings; the role sets this key itself, from a variable of its own where there is one to choose."
+            errors.append(
+                OpenClawError(
+                    f"gateway_settings.{_settings.dotted(path)}", f"the role needs it to be {json.dumps(value)}", remedy
+                )
+            )
+    for name, value in params["secrets"].items():
+        if not _NAME.fullmatch(name) or not isinstance(value, str) or not value:
+            errors.append(
+                OpenClawError(
+                    f"gateway_secrets.{name}",
+                    "a secret is a text that is not empty, under a name of capitals, digits and underscores",
+                    "Correct the name or the value.",
+                )
+            )
+    refuse(errors)
+    return _merge.overlay(_merge.overlay(params["defaults"], settings), owned)
+
+
+def refuse(errors: t.Sequence[OpenClawError]) -> None:
+    """Fail with all errors at once."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        listed = "\n".join(f"  {number}. {error}" for number, error in enumerate(errors, 1))
+        raise OpenClawError(
+            f"{len(errors)} settings",
+            f"cannot be applied; nothing was changed\n{listed}\n",
+            "Correct each in the inventory.",
+        )
+
+
+def look(paths: Paths, account: _store.Account | None, release: _runtime.Release, *, recover: str) -> Found:
+    """Read what stands on the host; a file that cannot be read stops the run unless the operator has decided."""
+    journal = read_journal(paths, account)
+    raw = _store.read(paths.settings, account)
+    settings: Settings = {}
+    if raw is not None:
+        try:
+            settings = parse(raw, release, journal)
+        except ValueError as error:
+            settings = recovered(paths, account, release, raw, str(error), recover)
+            raw = b""
+    return Found(settings, raw, read_secrets(paths.secrets, account), journal)
+
+
+def parse(raw: bytes, release: _runtime.Release, journal: t.Mapping[str, t.Any]) -> Settings:
+    """Settings as the program reads them: JSON, or JSON5 by the program's own library."""
+    try:
+        settings = json.loads(raw)
+    except ValueError as error:
+        seen = journal.get("json5", {})
+        if seen.get("sha256") == digest(raw):
+            settings = seen["settings"]
+        elif release.installed and raw.strip():
+            settings = release.parse_json5(raw)
+        else:
+            raise ValueError(f"it is not JSON ({error})") from error
+    if not isinstance(settings, dict):
+        raise ValueError("it holds no object")
+    return settings
+
+
+def recovered(
+    paths: Paths, account: _store.Account | None, release: _runtime.Release, raw: bytes, reason: str, recover: str
+) -> Settings:
+    """The settings to start from in place of an unreadable file, as the operator has decided."""
+    choices = {"last_good": paths.last_good, "previous": paths.previous}
+    there = [name for name, path in choices.items() if _store.read(path, account) is not None]
+    if recover == "none":
+        offers = [f"gateway_settings_recover={name} starts from {choices[name]}" for name in there]
+        offers.append("gateway_settings_recover=discard keeps only what the inventory says")
+        raise OpenClawError(
+            paths.settings,
+            f"cannot be read: {reason}. It was left as it is",
+            f"Repair it, or decide what to start from: {'; '.join(offers)}.",
+        )
+    if recover == "discard":
+        return {}
+    kept = _store.read(choices[recover], account)
+    if kept is None:
+        raise OpenClawError(
+            choices[recover],
+            "is not there to start from",
+            f"There is: {', '.join(there) or 'nothing'}; gateway_settings_recover=discard keeps only what the inventory says.",
+        )
+    try:
+        return parse(kept, release, {})
+    except ValueError as error:
+        raise OpenClawError(
+            choices[recover],
+            f"cannot be read either: {error}",
+            "Use gateway_settings_recover=discard, which keeps only what the inventory says.",
+        ) from error
+
+
+def read_journal(paths: Paths, account: _store.Account | None) -> dict[str, t.Any]:
+    """What we wrote down last; a journal that cannot be read is as good as none, and is said so."""
+    raw = _store.read(paths.journal, account)
+    try:
+        journal = json.loads(raw) if raw else {}
+    except ValueError:
+        journal = {}
+    return journal if isinstance(journal, dict) else {}
+
+
+def read_secrets(path: str, account: _store.Account | None) -> Secrets:
+    raw = _store.read(path, account)
+    try:
+        secrets = json.loads(raw) if raw else {}
+    except ValueError as error:
+        raise OpenClawError(
+            path,
+            "is not JSON",
+            f"Restore it, or remove it: every secret of the inventory is written again. {type(error).__name__}.",
+        ) from None
+    return secrets if isinstance(secrets, dict) else {}
+
+
+def make_plan(params: Params, wished: Settings, found: Found) -> Plan:
+    """From what is wished and what is there, what should be there."""
+    applied: Settings = found.journal.get("applied", {})
+    attempted: Settings = found.journal.get("pending", {}).get("desired", {})
+    drift = _merge.drift(applied=applied, live=found.settings) if found.raw and not attempted else []
+    if params["drift"] == "keep":
+        wished = _merge.adopt(desired=wished, applied=applied, live=found.settings, paths=drift)
+    secrets = planned_secrets(params, found)
+    names = sorted(name for name in {*secrets, *found.secrets} if secrets.get(name) != found.secrets.get(name))
+    # What an interrupted attempt wrote and nobody wishes any more goes, too.
+    live = _merge.merge(applied=attempted, desired={}, live=found.settings)
+    desired = _merge.overlay(wished, stamp(found, renew=bool(names)))
+    settings = _merge.merge(applied=applied, desired=desired, live=live)
+    return Plan(desired, settings, secrets, _merge.differing(found.settings, settings), names, drift)
+
+
+def planned_secrets(params: Params, found: Found) -> Secrets:
+    """The inventory's secrets and those that somebody else put there, without those that we gave and no longer give."""
+    ours = {*found.journal.get("secrets", []), *found.journal.get("pending", {}).get("secrets", [])}
+    secrets = {name: value for name, value in found.secrets.items() if name not in ours or name in params["generate"]}
+    for name in params["generate"]:
+        secrets.setdefault(name, random.token_hex(32))
+    return {**secrets, **params["secrets"]}
+
+
+def stamp(found: Found, *, renew: bool) -> Settings:
+    """The key that changes whenever a secret does, so that the gateway reads its secrets again."""
+    now = _merge.lookup(found.settings, _STAMP_PATH)
+    following = _STAMPS[1] if now == _STAMPS[0] else _STAMPS[0]
+    value: t.Any = following if renew or now not in _STAMPS else now
+    for key in reversed(_STAMP_PATH):
+        value = {key: value}
+    return t.cast(Settings, value)
+
+
+def judge(release: _runtime.Release, paths: Paths, account: _store.Account | None, plan: Plan) -> list[str]:
+    """Have the release validate what would be written; return what it only warns of."""
+    with _store.staged(paths.settings, _store.dump(plan.settings), account) as candidate:
+        issues, warnings = release.validate(candidate)
+    refuse(_settings.from_validation(issues))
+    return [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+
+
+def running_gateway(
+    params: Params, paths: Paths, account: _store.Account | None, found: Found
+) -> _runtime.Gateway | None:
+    """The gateway that serves with what was found, or ``None``."""
+    port = _merge.lookup(found.settings, ("gateway", "port"))
+    if not isinstance(port, int):
+        return None
+    log = _merge.lookup(found.settings, ("logging", "file"))
+    gateway = _runtime.Gateway(
+        unit=params["unit"],
+        port=port,
+        settings_path=paths.settings,
+        state_path=str(params["environment_variables"].get("OPENCLAW_STATE_DIR", "")),
+        log_path=log if isinstance(log, str) else "",
+        account=account,
+    )
+    return gateway if gateway.settle_down(params["timeout"]) else None
+
+
+def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan, version: str) -> None:
+    """Journal, previous version, secrets, settings: in this order, each replaced whole."""
+    _store.sweep(paths.settings, account)
+    note = {"desired": plan.desired, "secrets": sorted(plan.secrets), "release": version, "existed": bool(found.raw)}
+    _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
+    if found.raw is not None:
+        kept = paths.previous if found.raw else f"{paths.settings}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}"
+        _store.write(kept, _store.read(paths.settings, account) or b"", account)
+    if found.secrets:
+        _store.write(paths.previous_secrets, _store.dump(found.secrets), account, _SECRETS_MODE)
+    # The settings that still run may refer to a secret that goes: it goes when the new ones are in force.
+    _store.write(paths.secrets, _store.dump({**found.secrets, **plan.secrets}), account, _SECRETS_MODE)
+    if plan.keys or not found.raw:
+        _store.write(paths.settings, _store.dump(plan.settings), account, _SETTINGS_MODE)
+    elif found.raw:
+        _store.write(paths.settings, found.raw, account, _SETTINGS_MODE)
+
+
+def await_gateway(
+    gateway: _runtime.Gateway,
+    params: Params,
+    paths: Paths,
+    account: _store.Account | None,
+    found: Found,
+    plan: Plan,
+) -> str:
+    """Wait until the gateway has taken what was written, or put the previous files back and fail."""
+    content = _store.read(paths.settings, account) or b""
+    kind = _settings.reload_kind(plan.keys)
+    port = _merge.lookup(plan.settings, ("gateway", "port"))
+    try:
+        return gateway.take(content, port=port, restart=kind == "restart", timeout=params["timeout"])
+    except _runtime.Rejected as words:
+        restore(paths, account)
+        serves = gateway.bring_back(timeout=params["timeout"])
+        ending = (
+            "the gateway serves with them"
+            if serves
+            else f"but the gateway does not serve: see 'journalctl -u {params['unit']}'"
+        )
+        raise OpenClawError(
+            paths.settings,
+            f"the running gateway did not take the change: {words}",
+            f"The previous settings are back and {ending}. Correct the change in the inventory.",
+        ) from None
+
+
+def restore(paths: Paths, account: _store.Account | None) -> bool:
+    """Put the previous files back, where an attempt has been written down; whether there was one."""
+    journal = read_journal(paths, account)
+    note = journal.pop("pending", None)
+    if note is None:
+        return False
+    previous, previous_secrets = _store.read(paths.previous, account), _store.read(paths.previous_secrets, account)
+    if previous_secrets is not None:
+        _store.write(paths.secrets, previous_secrets, account, _SECRETS_MODE)
+        _store.remove(paths.previous_secrets, account)
+    if previous is not None and note["existed"]:
+        _store.write(paths.settings, previous, account, _SETTINGS_MODE)
+    _store.write(paths.journal, _store.dump(journal), account)
+    return True
+
+
+def roll_back(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Take an unconfirmed change back."""
+    if check_mode:
+        return {"changed": "pending" in read_journal(paths, account), "pending": False, "notes": []}
+    return {"changed": restore(paths, account), "pending": False, "notes": []}
+
+
+def confirm(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Note that an unconfirmed change is in force."""
+    note = read_journal(paths, account).get("pending")
+    if note and not check_mode:
+        settle(paths, account, note, {})
+    # Only our own note changes, nothing that the gateway reads.
+    return {"changed": False, "pending": bool(note) and check_mode, "notes": []}
+
+
+def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.Any], settings: Settings) -> None:
+    """Write down that what was attempted is in force, and let go of what is no longer referred to."""
+    secrets = read_secrets(paths.secrets, account)
+    kept = {name: value for name, value in secrets.items() if name in note["secrets"]}
+    if kept != secrets:
+        _store.write(paths.secrets, _store.dump(kept), account, _SECRETS_MODE)
+    journal: dict[str, t.Any] = {
+        "applied": note["desired"],
+        "secrets": note["secrets"],
+        "validated_by": note["release"],
+    }
+    raw = _store.read(paths.settings, account) or b""
+    if settings and not is_json(raw):
+        # A person's JSON5 is remembered, so that the next run needs no process to read it.
+        journal["json5"] = {"sha256": digest(raw), "settings": settings}
+    _store.write(paths.journal, _store.dump(journal), account)
+    _store.remove(paths.previous_secrets, account)
+
+
+def report(plan: Plan, found: Found) -> dict[str, t.Any]:
+    """The module's result, with every secret in it masked."""
+    applied: Settings = found.journal.get("applied", {})
+    known = known_values({**found.secrets, **plan.secrets}, plan.settings)
+    sides = {}
+    for side, settings, secrets in (("before", found.settings, found.secrets), ("after", plan.settings, plan.secrets)):
+        shown = {
+            name: "(new value)"
+            if side == "after" and name in plan.names
+            else "(kept)"
+            if name not in plan.names
+            else "(old value)"
+            for name in sorted(secrets)
+        }
+        sides[side] = {
+            "settings": _settings.redact(_merge.project(settings, applied, plan.desired), known),
+            "secrets": shown,
+        }
+    plain = [_settings.dotted(path) for path, _value in _settings.plain_secrets(_merge.without_null(plan.desired))]
+    notes = [
+        f"gateway_settings.{path} holds a secret as plain text: put it into gateway_secrets and refer to it with the filter secret_ref."
+        for path in plain
+    ]
+    notes += [
+        f"gateway_settings.{_settings.dotted(path)} was changed on the host since the last run." for path in plan.drift
+    ]
+    return {
+        "changed_keys": [_settings.dotted(path) for path in plan.keys],
+        "changed_secrets": plan.names,
+        "drift": [_settings.dotted(path) for path in plan.drift],
+        "reload": _settings.reload_kind(plan.keys),
+        "pending": "pending" in found.journal,
+        "validated": False,
+        "plain_secrets": plain,
+        "diff": {**sides, "before_header": "settings and secrets", "after_header": "settings and secrets"},
+        "notes": notes,
+    }
+
+
+def known_values(secrets: Secrets, settings: Settings) -> list[str]:
+    """Secret texts to look for wherever something is shown; too short ones would mask ordinary words."""
+    values = [*secrets.values(), *(value for _path, value in _settings.plain_secrets(settings))]
+    return [value for value in values if isinstance(value, str) and len(value) >= 6]
+
+
+def known_secrets(params: Params) -> list[str]:
+    """The same, out of the parameters alone."""
+    return known_values(params["secrets"], params["settings"])
+
+
+def is_json(raw: bytes | None) -> bool:
+    try:
+        json.loads(raw or b"")
+    except ValueError:
+        return False
+    return True
+
+
+def digest(raw: bytes | None) -> str:
+    return hashlib.sha256(raw or b"").hexdigest()
+
+
+__all__ = ("known_secrets", "run")

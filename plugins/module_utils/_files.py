@@ -1,0 +1,236 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""Files, directories and links as they are, as they should be, and the way from the one to the other."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import secrets as random
+import stat
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+_DIRECTORY_MODE = 0o755
+
+
+class Entry(t.NamedTuple):
+    """One path: what stands there, or should. ``None`` means "does not matter"."""
+
+    path: str
+    state: str
+    content: bytes | None = None
+    src: str | None = None
+    owner: str | None = None
+    group: str | None = None
+    mode: int | None = None
+
+
+class Change(t.NamedTuple):
+    """A path that is not yet as it should be."""
+
+    found: Entry
+    wish: Entry
+
+
+def wish(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> Entry:
+    """What one entry of the module's parameters asks for."""
+    path, state = entry["path"], entry["state"]
+    if not os.path.isabs(path):
+        raise OpenClawError(f"The path {path}", "is not absolute", "Write it from the root of the filesystem.")
+    if state == "link" and not entry["src"]:
+        raise OpenClawError(f"The link {path}", "points to nothing", "Give it a src.")
+    mode = entry["mode"] or (f"{_DIRECTORY_MODE:o}" if state == "directory" else defaults["mode"])
+    try:
+        bits = int(mode, 8)
+    except ValueError as error:
+        raise OpenClawError(
+            f"The mode of {path}", f"'{mode}' is not an octal number", 'Quote it, as in "0644".'
+        ) from error
+    return Entry(
+        path=os.path.normpath(path),
+        state=state,
+        content=None if entry["content"] is None or state != "file" else entry["content"].encode(),
+        src=entry["src"] if state == "link" else None,
+        owner=entry["owner"] or defaults["owner"] or None,
+        group=entry["group"] or defaults["group"] or None,
+        mode=None if state in ("link", "absent") else bits,
+    )
+
+
+def look(path: str) -> Entry:
+    """What stands at a path."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Entry(path, "absent")
+    owner, group = _name_of(pwd.getpwuid, status.st_uid), _name_of(grp.getgrgid, status.st_gid)
+    if stat.S_ISLNK(status.st_mode):
+        return Entry(path, "link", src=os.readlink(path), owner=owner, group=group)
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        return Entry(path, "directory", owner=owner, group=group, mode=mode)
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(path, "other", owner=owner, group=group, mode=mode)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        return Entry(path, "file", content=file.read(), owner=owner, group=group, mode=mode)
+
+
+def _name_of(look_up: t.Callable[[int], t.Any], number: int) -> str:
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def plan(wishes: t.Sequence[Entry]) -> list[Change]:
+    """The changes in the order in which they are made; what cannot be done is refused here."""
+    changes = [Change(look(wish.path), wish) for wish in wishes]
+    for found, wished in changes:
+        # Replacing what somebody put there as something else is not ours to decide, but for files and links.
+        replaceable = {wished.state, "absent"} | ({"file", "link"} if wished.state in ("file", "link") else set())
+        if wished.state != "absent" and found.state not in replaceable:
+            reason = f"a {wished.state} should be there and a {found.state} is"
+            raise OpenClawError(wished.path, reason, "Look what it is, and move it away.")
+        if wished.state == "absent" and found.state == "directory" and os.listdir(found.path):
+            kept = {wish.path for wish in wishes if wish.state == "absent"}
+            if any(os.path.join(found.path, name) not in kept for name in os.listdir(found.path)):
+                raise OpenClawError(wished.path, "the directory is not empty", "Remove what is in it first.")
+    due = [change for change in changes if differs(change)]
+    made = [change for change in due if change.wish.state != "absent"]
+    return made + [change for change in reversed(due) if change.wish.state == "absent"]
+
+
+def differs(change: Change) -> bool:
+    """Whether anything that matters is another one."""
+    found, wished = change
+    if found.state != wished.state:
+        # Without content there is nothing to make a file of: missing() tells.
+        return not (wished.state == "file" and wished.content is None)
+    if wished.state == "absent":
+        return False
+    pairs = [(getattr(wished, name), getattr(found, name)) for name in ("content", "src", "owner", "group", "mode")]
+    return any(wanted is not None and wanted != is_ for wanted, is_ in pairs)
+
+
+def missing(wishes: t.Iterable[Entry]) -> list[str]:
+    """Files that should be there, are not, and whose content nobody gave."""
+    return [
+        wish.path for wish in wishes if wish.state == "file" and wish.content is None and not os.path.isfile(wish.path)
+    ]
+
+
+def carry_out(change: Change) -> None:
+    """Make one path as it should be."""
+    found, wished = change
+    try:
+        if wished.state == "absent":
+            (os.rmdir if found.state == "directory" else os.unlink)(wished.path)
+        elif wished.state == "directory":
+            if found.state == "absent":
+                os.mkdir(wished.path, 0o700)
+            _set_attributes(wished.path, wished)
+        elif wished.state == "link":
+            _replace(wished, lambda temporary: os.symlink(str(wished.src), temporary))
+        elif wished.content is not None and (found.state != "file" or found.content != wished.content):
+            _replace(wished, lambda temporary: _fill(temporary, wished))
+        else:
+            _set_attributes(wished.path, wished)
+    except OSError as error:
+        raise OpenClawError(
+            wished.path,
+            f"could not be made: {error.strerror}",
+            "Nothing else of this step was undone; run it again when the reason is gone.",
+        ) from error
+
+
+def _replace(wished: Entry, make: t.Callable[[str], None]) -> None:
+    """Make it under another name, then put it in place in one step."""
+    directory, name = os.path.split(wished.path)
+    temporary = os.path.join(directory, f".{name}.{random.token_hex(4)}")
+    try:
+        make(temporary)
+        _set_attributes(temporary, wished)
+        os.rename(temporary, wished.path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _fill(path: str, wished: Entry) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(wished.content or b"")
+        file.flush()
+        os.fsync(handle)
+
+
+def _set_attributes(path: str, wished: Entry) -> None:
+    uid = _number(pwd.getpwnam, wished.owner, path)
+    gid = _number(grp.getgrnam, wished.group, path)
+    os.chown(path, uid, gid, follow_symlinks=False)
+    # After chown, which clears the set-group bit.
+    if wished.mode is not None:
+        os.chmod(path, wished.mode)
+
+
+def _number(look_up: t.Callable[[str], t.Any], name: str | None, path: str) -> int:
+    if name is None:
+        return -1
+    try:
+        return int(name) if name.isdigit() else int(look_up(name)[2])
+    except KeyError as error:
+        raise OpenClawError(
+            path, f"should belong to {name}, which does not exist", "Make that account or group first."
+        ) from error
+
+
+def undo(change: Change) -> dict[str, t.Any]:
+    """The entry that makes a path what it was."""
+    found = change.found
+    entry: dict[str, t.Any] = {"path": found.path, "state": found.state}
+    if found.content is not None:
+        entry["content"] = found.content.decode(errors="surrogateescape")
+    if found.src is not None:
+        entry["src"] = found.src
+    for name in ("owner", "group"):
+        if getattr(found, name) is not None:
+            entry[name] = getattr(found, name)
+    if found.mode is not None:
+        entry["mode"] = f"{found.mode:04o}"
+    return entry
+
+
+def difference(change: Change) -> dict[str, str]:
+    """One entry of a diff: the content, after a line for each attribute that is another one."""
+    found, wished = change
+    return {
+        "before_header": found.path,
+        "after_header": found.path,
+        "before": _describe(found, change),
+        "after": _describe(wished, change),
+    }
+
+
+def _describe(side: Entry, change: Change) -> str:
+    if side.state == "absent":
+        return ""
+    lines = [] if change.found.state == change.wish.state else [f"# {side.state}"]
+    for name in ("owner", "group", "mode", "src"):
+        wanted = getattr(change.wish, name)
+        if wanted is not None and wanted != getattr(change.found, name):
+            value = getattr(side, name)
+            lines.append(f"# {name} {value:04o}" if name == "mode" and value is not None else f"# {name} {value}")
+    content = b"" if change.wish.content is None and change.wish.state == "file" else side.content or b""
+    return "\n".join([*lines, content.decode(errors="replace")])
+
+
+__all__ = ("Change", "Entry", "carry_out", "difference", "differs", "look", "missing", "plan", "undo", "wish")

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""What the host says about itself, read from the kernel's and dpkg's own files: no process is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+_LISTEN = "0A"
+
+
+class Listener(t.NamedTuple):
+    """A TCP socket that listens."""
+
+    address: str
+    port: int
+    inode: str
+
+
+def memory_mb(meminfo: str) -> int:
+    """Total memory in MiB out of the text of ``/proc/meminfo``."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(found.group(1)) // 1024 if found else 0
+
+
+def listeners(table: str) -> list[Listener]:
+    """The listening sockets in the text of ``/proc/net/tcp`` or ``/proc/net/tcp6``."""
+    found = []
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == _LISTEN:
+            address, port = fields[1].split(":")
+            found.append(Listener(_address(address), int(port, 16), fields[9]))
+    return found
+
+
+def _address(text: str) -> str:
+    """The kernel's hexadecimal address, of which only the two special kinds matter here."""
+    if not text.strip("0"):
+        return "any"
+    # 127.0.0.0/8 and ::1, as a little-endian machine prints them; ::ffff:127.0.0.1 ends like the first.
+    loopback = text.endswith("7F") if len(text) == 8 else text.endswith("01000000") and not text[:24].strip("0")
+    return "loopback" if loopback or text.endswith("0100007F") else "other"
+
+
+def unit_of(cgroup: str) -> str:
+    """The systemd service in the text of ``/proc/<pid>/cgroup``, or an empty string."""
+    found = re.search(r"/([^/\n]+\.service)(?:/|$)", cgroup, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def started_at(stat: str, boot_stat: str, ticks: int) -> float:
+    """Seconds since the epoch at which the process of this ``/proc/<pid>/stat`` began; good to one second."""
+    boot = re.search(r"^btime (\d+)", boot_stat, re.MULTILINE)
+    fields = stat.rpartition(")")[2].split()
+    return (int(boot.group(1)) if boot else 0) + int(fields[19]) / ticks
+
+
+def package_version(status: str, package: str) -> str:
+    """The version of an installed Debian package out of the text of ``/var/lib/dpkg/status``, or ``""``."""
+    found = re.search(
+        rf"^Package: {re.escape(package)}\n(?:(?!\n\n).)*?^Status: install ok installed\n(?:(?!\n\n).)*?^Version: (\S+)",
+        status,
+        re.MULTILINE | re.DOTALL,
+    )
+    return found.group(1) if found else ""
+
+
+def read_text(path: str) -> str:
+    """The text of a file of the system, empty where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def processes() -> t.Iterator[int]:
+    """The ids of the processes that run."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            yield int(name)
+
+
+def owner_of(inode: str) -> tuple[int, str]:
+    """Process id and name of the owner of a socket; ``(0, "")`` where none can be seen."""
+    wanted = f"socket:[{inode}]"
+    for pid in processes():
+        try:
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == wanted for fd in os.listdir(f"/proc/{pid}/fd")):
+                return pid, read_text(f"/proc/{pid}/comm").strip()
+        except OSError:
+            continue
+    return 0, ""
+
+
+def main_process(unit: str) -> int:
+    """The main process of a systemd service: the one of its processes whose parent is not one; 0 if none runs."""
+    parents = {}
+    for pid in processes():
+        if unit_of(read_text(f"/proc/{pid}/cgroup")) == unit:
+            fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            parents[pid] = int(fields[1]) if len(fields) > 1 else 0
+    mains = [pid for pid, parent in parents.items() if parent not in parents]
+    return min(mains, default=0)
+
+
+def free_mb(path: str) -> int:
+    """Free space in MiB for a path, on the filesystem of its nearest parent that exists."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    usage = os.statvfs(path)
+    return usage.f_bavail * usage.f_frsize // 1024 // 1024
+
+
+__all__ = (
+    "Listener",
+    "free_mb",
+    "listeners",
+    "main_process",
+    "memory_mb",
+    "owner_of",
+    "package_version",
+    "processes",
+    "read_text",
+    "started_at",
+    "unit_of",
+)

@@ -1,0 +1,267 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""The installed release and the running gateway, as a writer of settings sees them.
+
+What the gateway does about a changed file was measured on OpenClaw 2026.9.6 (docs/openclaw.md, "Settings at run
+time"): it notices a renamed file after 0.6 s; a hot change is in force 0.3 s later; any other change makes it
+drain, exit with status 0 and rely on systemd to start it again; a file that it refuses it leaves alone and says
+so in its log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import sqlite3
+import subprocess
+import time
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+_REFUSED = ("config reload skipped", "config reload failed")
+_RESTARTS = "config change requires gateway restart"
+_HOT = "config hot reload applied"
+# The words for a file that means what the gateway runs with already.
+_SUPERSEDED = "config reload superseded"
+# Measured: 0.6 to 0.9 s.
+_READS_WITHIN = 30
+# How long after the file was accepted a restart must have begun to be one; measured: 1.1 s.
+_RESTART_BEGINS = 20
+
+
+class Rejected(Exception):
+    """The gateway did not take the change; the argument has its own words."""
+
+
+class Release(t.NamedTuple):
+    """An installed OpenClaw release, run as the gateway's account."""
+
+    path: str
+    account: _store.Account | None
+    environment: t.Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        return os.path.basename(self.path)
+
+    @property
+    def installed(self) -> bool:
+        return os.path.exists(os.path.join(self.path, "node_modules/openclaw/package.json"))
+
+    def validate(self, candidate: str) -> tuple[list[dict[str, t.Any]], list[str]]:
+        """The release's findings in a settings file: what it refuses, and what it only warns of."""
+        program = os.path.join(self.path, "node_modules/openclaw/dist/index.js")
+        done = self._run(["/usr/bin/node", program, "config", "validate", "--json"], OPENCLAW_CONFIG_PATH=candidate)
+        try:
+            answer = json.loads(done.stdout[done.stdout.index("{") :])
+        except ValueError as error:
+            words = (done.stderr or done.stdout).strip()[-500:]
+            raise OpenClawError(
+                f"OpenClaw {self.version}",
+                f"could not judge the settings: {words}",
+                "Check the release with 'openclaw config validate'.",
+            ) from error
+        issues = list(answer.get("issues") or [])
+        if not answer.get("valid") and not issues:
+            issues = [{"path": "", "message": str(answer.get("error") or "is not accepted")}]
+        return issues, [
+            str(warning.get("message", warning) if isinstance(warning, dict) else warning)
+            for warning in answer.get("warnings") or []
+        ]
+
+    def parse_json5(self, content: bytes) -> t.Any:
+        """Settings that a person wrote as JSON5, read by the library that OpenClaw itself reads them with."""
+        library = os.path.join(self.path, "node_modules/json5")
+        script = "const j=require(process.argv[1]);process.stdout.write(JSON.stringify(j.parse(require('fs').readFileSync(0,'utf8'))))"
+        done = self._run(["/usr/bin/node", "-e", script, library], text=content.decode())
+        if done.returncode != 0:
+            words = next((line for line in done.stderr.splitlines() if "JSON5:" in line), "it is not JSON5")
+            raise ValueError(words.strip())
+        return json.loads(done.stdout)
+
+    def _run(self, argv: list[str], text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        identity: dict[str, t.Any] = {}
+        if self.account is not None:
+            identity = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **self.environment, **variables}
+        return subprocess.run(
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd="/",
+            timeout=120,
+            check=False,
+            **identity,
+        )
+
+
+class Gateway:
+    """The gateway that runs now, or does not."""
+
+    def __init__(
+        self,
+        *,
+        unit: str,
+        port: int,
+        settings_path: str,
+        state_path: str,
+        log_path: str,
+        account: _store.Account | None,
+    ) -> None:
+        self.unit = unit
+        self.port = port
+        self.settings_path = settings_path
+        self.account = account
+        self._database = os.path.join(state_path, "state/openclaw.sqlite")
+        self._log = log_path
+        self._log_from = self._log_size()
+
+    def started(self, port: int | None = None) -> dict[str, t.Any] | None:
+        """The body of ``/startupz`` of a gateway that has started, or ``None``."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=5)
+        try:
+            connection.request("GET", "/startupz")
+            answer = connection.getresponse()
+            body = json.loads(answer.read(65536))
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        return body if answer.status == 200 and isinstance(body, dict) and body.get("status") == "started" else None
+
+    def settle_down(self, timeout: float) -> bool:
+        """Wait while the gateway is starting or draining; whether it serves then.
+
+        A settings file that changes while it starts makes it exit with 78, from which systemd does not bring it back.
+        """
+        deadline = time.monotonic() + timeout
+        while self.started() is None and _host.main_process(self.unit) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return self.started() is not None
+
+    def take(self, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
+        """Wait until the gateway has taken the settings that were just written.
+
+        :returns: ``hot`` or ``restart``, whichever it was.
+        :raises Rejected: the gateway refused them, or does not come back with them.
+        """
+        begun = time.monotonic()
+        wanted = hashlib.sha256(content).hexdigest()
+        while self._settings_in_use() != wanted and _SUPERSEDED not in self._log_since():
+            self._raise_if_refused()
+            if time.monotonic() - begun > _READS_WITHIN:
+                raise Rejected(f"it did not read the changed file within {_READS_WITHIN} s. {self.last_words()}")
+            time.sleep(0.1)
+        accepted = time.monotonic()
+        while True:
+            words = self._log_since()
+            restart = (restart or _RESTARTS in words) and _HOT not in words
+            body = self.started(port)
+            if body is not None and not restart:
+                return "hot"
+            if body is not None and float(body.get("uptimeMs", 0)) < (time.monotonic() - begun) * 1000:
+                return "restart"
+            if body is not None and time.monotonic() - accepted > _RESTART_BEGINS and _RESTARTS not in words:
+                return "hot"
+            self._raise_if_refused()
+            self._raise_if_failed()
+            if time.monotonic() - begun > timeout:
+                raise Rejected(f"it did not come back with them within {timeout:.0f} s. {self.last_words()}")
+            time.sleep(0.25)
+
+    def bring_back(self, *, timeout: float) -> bool:
+        """After the previous files are back: have the gateway serve with them; whether it does."""
+        deadline = time.monotonic() + timeout
+        # A gateway that only refused to reload never stopped serving. One that died, or that runs with what was just
+        # taken back, has to be started again.
+        current = hashlib.sha256(_store.read(self.settings_path, self.account) or b"").hexdigest()
+        time.sleep(1)
+        if self.started() is None or self._settings_in_use() != current:
+            for verb in ("reset-failed", "restart"):
+                subprocess.run(["systemctl", verb, self.unit], capture_output=True, check=False)
+        while self.started() is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return self.started() is not None
+
+    def _settings_in_use(self) -> str:
+        """The SHA-256 of the settings file that the gateway runs with, out of its own state.
+
+        It notes this at every start and whenever it has accepted a changed file.
+        """
+        query = "select * from diagnostic_events where scope='config-snapshot' and event_key='latest'"
+        try:
+            with _store.rights_of(self.account):
+                connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=2)
+                try:
+                    row = connection.execute(query).fetchone()
+                finally:
+                    connection.close()
+        except (sqlite3.Error, OSError):
+            return ""
+        for cell in row or ():
+            if isinstance(cell, str) and '"rawHash"' in cell:
+                return str(json.loads(cell).get("rawHash", ""))
+        return ""
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:
+            return 0
+
+    def _log_since(self) -> str:
+        """What the gateway has logged since the file was written."""
+        size = self._log_size()
+        start = self._log_from if size >= self._log_from else 0  # rotated since
+        try:
+            with _store.rights_of(self.account), open(self._log, encoding="utf-8", errors="replace") as file:
+                file.seek(start)
+                return file.read(1 << 20)
+        except OSError:
+            return ""
+
+    def _raise_if_refused(self) -> None:
+        for message in _messages(self._log_since()):
+            if message.startswith(_REFUSED):
+                raise Rejected(message)
+
+    def _raise_if_failed(self) -> None:
+        shown = subprocess.run(
+            ["systemctl", "show", "-p", "ActiveState", "-p", "ExecMainStatus", self.unit],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        if "ActiveState=failed" in shown:
+            status = shown.partition("ExecMainStatus=")[2].strip()
+            raise Rejected(f"it exited with status {status}. {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The last warnings and errors of the gateway since the file was written."""
+        lines = self._log_since().splitlines()
+        loud = [line for line in lines if '"WARN"' in line or '"ERROR"' in line or '"FATAL"' in line]
+        return " | ".join(_messages("\n".join(loud))[-3:])
+
+
+def _messages(log: str) -> list[str]:
+    found = []
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("message"):
+            found.append(str(entry["message"]))
+    return found
+
+
+__all__ = ("Gateway", "Rejected", "Release")

@@ -1,0 +1,324 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""What we know about OpenClaw's settings: pure functions over JSON values.
+
+Retired keys and what replaced them, references to secrets and environment variables, what must be masked.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Path, Settings
+
+MASK = "********"
+SECRET_PROVIDER = "clawops"  # noqa: S105 - a name, no password
+
+# Keys that the program keeps for itself (measured: docs/openclaw.md, "The settings file").
+PROGRAM_KEYS = ("meta", "wizard")
+
+_SECRET_KEY = re.compile(
+    r"token|password|passwd|secret|passphrase|api_?key|private_?key|credential|authorization|cookie|webhookurl",
+    re.IGNORECASE,
+)
+# Their names look secret, their values are not: limits, switches, names, paths.
+_NOT_SECRET_KEY = re.compile(
+    r"(max|limit|budget|count|reserve|context|completion|prompt).*tokens?|(file|path|mode|ms|env|header|headers|enabled)$",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}|^\$([A-Z_][A-Z0-9_]*)$")
+# What systemd puts into the environment of a service with User= [systemd.exec(5)].
+_SYSTEMD_VARIABLES = ("HOME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
+
+
+class Lesson(t.NamedTuple):
+    """A key that does not exist (any more): where, why, and what to write in its place."""
+
+    pattern: str
+    reason: str
+    remedy: str
+
+
+_NO_EQUIVALENT = "OpenClaw has no such setting and never applied it"
+# A pattern is a path in which '*' stands for one key or list index. The release refuses most of these
+# with 'Unrecognized key'; 'gateway.tls' it accepts and ignores.
+LESSONS: tuple[Lesson, ...] = (
+    Lesson(
+        "gateway.tls.clientAuthRequired",
+        "OpenClaw accepts this key and ignores it: no client certificate is ever asked for",
+        "Remove it; mutual TLS is the job of the role 'mtls', which puts nginx in front of the gateway.",
+    ),
+    Lesson(
+        "gateway.tls.clientCertPath",
+        "OpenClaw accepts this key and ignores it: no client certificate is ever asked for",
+        "Remove it; mutual TLS is the job of the role 'mtls', which puts nginx in front of the gateway.",
+    ),
+    Lesson(
+        "gateway.tailscale.enabled",
+        "this key is retired",
+        "Write gateway.tailscale.mode: serve (or funnel, off); the role 'tailscale' joins the tailnet.",
+    ),
+    Lesson(
+        "gateway.tailscale.authKeyPath",
+        "OpenClaw does not join a tailnet",
+        "Remove it; the role 'tailscale' joins with an auth key that it keeps out of the settings.",
+    ),
+    Lesson(
+        "gateway.tailscale.port",
+        "this key is retired",
+        "Remove it; Serve uses gateway.port. The role 'tailscale' prints the address.",
+    ),
+    Lesson("gateway.cache", _NO_EQUIVALENT, "Remove it; the role 'tuning' sets the limits that take effect."),
+    Lesson(
+        "gateway.session",
+        _NO_EQUIVALENT,
+        "Remove it; conversations are governed by the root key 'session' (session.dmScope, session.reset).",
+    ),
+    Lesson(
+        "gateway.websocket",
+        _NO_EQUIVALENT,
+        "Remove it; a proxy in front of the gateway sets its own time-outs (role 'mtls').",
+    ),
+    Lesson(
+        "gateway.reload.mode=hot",
+        "this reload mode is retired",
+        "Write gateway.reload.mode: hybrid, or leave it out: it is the default.",
+    ),
+    Lesson(
+        "gateway.reload.mode=restart",
+        "this reload mode is retired",
+        "Write gateway.reload.mode: hybrid, or leave it out: it is the default.",
+    ),
+    Lesson(
+        "monitoring",
+        "monitoring.* does not exist: the gateway has no metrics port of its own",
+        "Remove it; the plugin diagnostics-prometheus serves metrics on the gateway's port (role 'monitoring').",
+    ),
+    Lesson(
+        "logging.format", "this key is retired", "Write logging.consoleStyle: json; the log file is JSON lines anyway."
+    ),
+    Lesson("identity", "an identity belongs to an agent", "Move it to agents.entries.<id>.identity."),
+    Lesson("agent", "this key is retired", "Write agents.defaults for all agents or agents.entries.<id> for one."),
+    Lesson(
+        "channels.*.routing",
+        "channels do not route",
+        "Write a list of bindings: {agentId: family, match: {channel: telegram, peer: {kind: group, id: '-100…'}}}.",
+    ),
+    Lesson(
+        "agents.list.*.models.providers",
+        "an agent has no providers of its own: keys are shared by the whole gateway",
+        "Move the key to models.providers.<name>.apiKey with the filter secret_ref; agents that must not share a key need gateways of their own.",
+    ),
+    Lesson(
+        "agents.entries.*.models.providers",
+        "an agent has no providers of its own: keys are shared by the whole gateway",
+        "Move the key to models.providers.<name>.apiKey with the filter secret_ref; agents that must not share a key need gateways of their own.",
+    ),
+)
+
+
+def dotted(path: t.Iterable[str | int]) -> str:
+    """``("gateway", "port")`` as ``gateway.port``."""
+    return ".".join(str(key) for key in path)
+
+
+def walk(value: t.Any, path: tuple[str, ...] = ()) -> t.Iterator[tuple[tuple[str, ...], t.Any]]:
+    """Every path below *value*, through objects and lists, with what stands there."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, (*path, str(index)))
+
+
+def teach(settings: Settings) -> list[OpenClawError]:
+    """One error for each retired or invented key in *settings*."""
+    errors = []
+    for path, value in walk(settings):
+        for lesson in LESSONS:
+            pattern, _, only = lesson.pattern.partition("=")
+            if value is None or (only and value != only) or not _matches(pattern.split("."), path):
+                continue
+            errors.append(OpenClawError(f"gateway_settings.{dotted(path)}", lesson.reason, lesson.remedy))
+    return errors
+
+
+def _matches(pattern: t.Sequence[str], path: t.Sequence[str]) -> bool:
+    return len(pattern) == len(path) and all(want in ("*", key) for want, key in zip(pattern, path, strict=False))
+
+
+def reserved(settings: Settings) -> list[OpenClawError]:
+    """Keys that only the program may write, and keys that are no strings of text."""
+    return [
+        OpenClawError(f"gateway_settings.{key}", "OpenClaw keeps this key for itself", "Remove it from the inventory.")
+        for key in PROGRAM_KEYS
+        if key in settings
+    ]
+
+
+def secret_ref(name: str) -> dict[str, str]:
+    """The SecretRef that makes OpenClaw read *name* from the gateway's secrets file."""
+    return {"source": "file", "provider": SECRET_PROVIDER, "id": f"/{name}"}
+
+
+def is_secret_ref(value: t.Any) -> bool:
+    return isinstance(value, dict) and {"source", "provider", "id"} == set(value)
+
+
+def undefined_secrets(settings: Settings, secrets: t.Collection[str]) -> list[OpenClawError]:
+    """An error for each reference to a name that the gateway's secrets file will not have."""
+    given = ", ".join(sorted(secrets)) or "none"
+    return [
+        OpenClawError(
+            f"gateway_settings.{dotted(path)}",
+            f"the secret '{name}' is not given",
+            f"Add {name} to gateway_secrets, or correct the name. Given: {given}.",
+        )
+        for path, value in walk(settings)
+        if is_secret_ref(value) and value["source"] == "file" and value["provider"] == SECRET_PROVIDER
+        for name in [str(value["id"]).lstrip("/")]
+        if name not in secrets
+    ]
+
+
+def undefined_variables(settings: Settings, variables: t.Collection[str]) -> list[OpenClawError]:
+    """An error for each ``${VARIABLE}`` that the gateway's environment will not have."""
+    inline = settings.get("env", {}).get("vars") if isinstance(settings.get("env"), dict) else None
+    known = {*variables, *(inline if isinstance(inline, dict) else ()), *_SYSTEMD_VARIABLES}
+    errors = []
+    for path, value in walk(settings):
+        names: set[str] = set()
+        if is_secret_ref(value) and value["source"] == "env":
+            names = {str(value["id"])}
+        elif isinstance(value, str):
+            names = {first or second for first, second in _VARIABLE.findall(value)}
+        errors += [_undefined_variable(f"gateway_settings.{dotted(path)}", name) for name in sorted(names - known)]
+    return errors
+
+
+def _undefined_variable(where: str, name: str) -> OpenClawError:
+    return OpenClawError(
+        where,
+        f"the environment variable {name} is nowhere defined",
+        f"Use a secret ({{{{ '{name}' | clawops.openclaw.secret_ref }}}} with gateway_secrets), or define {name} in "
+        f"gateway_environment. Write $${{{name}}} for the literal text.",
+    )
+
+
+def from_validation(issues: t.Iterable[t.Mapping[str, t.Any]]) -> list[OpenClawError]:
+    """The release's own findings as our errors: the path, its words, what to do."""
+    errors = []
+    for issue in issues:
+        path = str(issue.get("path") or "<root>")
+        message = str(issue.get("message") or "is not accepted").strip()
+        allowed = issue.get("allowedValues")
+        errors.append(OpenClawError(_where(path, message), message, _remedy(message, allowed)))
+    return errors
+
+
+def _where(path: str, message: str) -> str:
+    unknown = re.search(r'Unrecognized keys?: "([^"]+)"', message)
+    keys = [] if path == "<root>" else [path]
+    return ".".join(["gateway_settings", *keys, *([unknown.group(1)] if unknown else [])])
+
+
+def _remedy(message: str, allowed: t.Any) -> str:
+    if isinstance(allowed, list) and allowed:
+        return f"Allowed: {', '.join(map(str, allowed))}."
+    if "Unrecognized key" in message or "additional properties" in message:
+        return "Correct the spelling or remove it: 'openclaw config schema' lists what this release knows."
+    if "Unknown agent id" in message:
+        return "Add the agent to agents.entries, or correct the binding."
+    return "Correct the value: 'openclaw config schema' tells its type and range."
+
+
+def is_secret_path(path: t.Sequence[str]) -> bool:
+    """Whether the name of a key says that its value is a secret."""
+    name = next((key for key in reversed(path) if not key.isdigit()), "")
+    return bool(_SECRET_KEY.search(name)) and not _NOT_SECRET_KEY.search(name)
+
+
+def plain_secrets(settings: Settings) -> list[tuple[Path, str]]:
+    """Secrets that stand in the settings themselves in place of a reference."""
+    return [
+        (path, value)
+        for path, value in walk(settings)
+        if isinstance(value, str) and value and value != MASK and not _VARIABLE.search(value)
+        if is_secret_path(path) or path[:2] == ("env", "vars")
+        if not _inside_reference(settings, path)
+    ]
+
+
+def _inside_reference(settings: t.Any, path: t.Sequence[str]) -> bool:
+    node = settings
+    for key in path[:-1]:
+        node = node[int(key)] if isinstance(node, list) else node[key]
+    return is_secret_ref(node)
+
+
+def redact(value: t.Any, known: t.Collection[str] = (), path: tuple[str, ...] = ()) -> t.Any:
+    """A copy that may be shown: values of secret keys and every known secret are masked."""
+    if is_secret_ref(value):
+        return dict(value)
+    if isinstance(value, dict):
+        return {key: redact(item, known, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redact(item, known, (*path, str(index))) for index, item in enumerate(value)]
+    if isinstance(value, str) and value:
+        if (is_secret_path(path) or path[:2] == ("env", "vars")) and not _VARIABLE.search(value):
+            return MASK
+        return scrub(value, known)
+    return value
+
+
+def scrub(text: str, known: t.Collection[str]) -> str:
+    """*text* with every known secret in it masked; longer ones first, so that none leaves a tail."""
+    for secret in sorted(known, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, MASK)
+    return text
+
+
+# What the running gateway does about a change [openclaw docs: gateway/configuration/hot-reload.md; measured].
+# The first prefix that fits decides; a path that fits none makes the gateway restart itself.
+_HOT = (
+    "agents", "models", "auth", "hooks", "cron", "session", "messages", "tools", "skills", "mcp", "plugins.entries",
+    "plugins.allow", "plugins.deny", "ui", "logging", "bindings", "gateway.auth.token", "gateway.auth.password",
+    "gateway.trustedProxies", "gateway.auth.trustedProxy", "gateway.auth.rateLimit", "gateway.roles",
+    "discovery.mdns.mode", "gateway.http.endpoints", "diagnostics.flags", "telemetry", "secrets.providers", "channels",
+)  # fmt: skip
+
+
+def reload_kind(paths: t.Iterable[Path]) -> str:
+    """``none``, ``hot`` (applied without a restart) or ``restart``, for a change of these paths."""
+    kinds = {"hot" if _is_hot(dotted(path)) else "restart" for path in paths if path[0] not in PROGRAM_KEYS}
+    return "restart" if "restart" in kinds else "hot" if kinds else "none"
+
+
+def _is_hot(path: str) -> bool:
+    return any(path == prefix or path.startswith(prefix + ".") for prefix in _HOT)
+
+
+__all__ = (
+    "MASK",
+    "SECRET_PROVIDER",
+    "dotted",
+    "from_validation",
+    "plain_secrets",
+    "redact",
+    "reload_kind",
+    "reserved",
+    "scrub",
+    "secret_ref",
+    "teach",
+    "undefined_secrets",
+    "undefined_variables",
+    "walk",
+)

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""Files of a gateway's account, read and written with that account's rights.
+
+The directories belong to the gateway, which an agent may have turned against its host: root never follows a
+link there and never opens a file there with its own rights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pwd
+import secrets as random
+import stat
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+
+class Account(t.NamedTuple):
+    """The gateway's account; ``None`` in place of one means the caller's own rights."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def find_account(name: str | None) -> Account | None:
+    """The account to work as, where the caller is root and it exists."""
+    if not name or os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def rights_of(account: Account | None) -> t.Iterator[None]:
+    """Have the account's rights inside the block, and only those."""
+    if account is None or account.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    os.setgroups([])
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def read(path: str, account: Account | None) -> bytes | None:
+    """The content of a plain file, or ``None`` where there is none."""
+    with rights_of(account):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            reason = "it is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
+            raise OpenClawError(
+                path,
+                f"cannot be read: {reason}",
+                "Put a plain file in its place that belongs to the gateway's account.",
+            ) from error
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OpenClawError(
+                    path, "is not a plain file", "Put a plain file in its place that belongs to the gateway's account."
+                )
+            return file.read()
+
+
+def write(path: str, content: bytes, account: Account | None, mode: int = 0o600) -> None:
+    """Replace a file as a whole: at every moment either version stands there, also after a power cut."""
+    directory = os.path.dirname(path)
+    with rights_of(account):
+        temporary = os.path.join(directory, f".{os.path.basename(path)}.{random.token_hex(4)}")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, mode)
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+@contextlib.contextmanager
+def staged(path: str, content: bytes, account: Account | None) -> t.Iterator[str]:
+    """A candidate beside *path*, gone after the block."""
+    candidate = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.candidate-{random.token_hex(4)}")
+    write(candidate, content, account)
+    try:
+        yield candidate
+    finally:
+        remove(candidate, account)
+
+
+def remove(path: str, account: Account | None) -> None:
+    """Remove a file that may not be there."""
+    with rights_of(account), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def sweep(path: str, account: Account | None) -> None:
+    """Remove what an interrupted writer left beside *path*."""
+    directory, prefix = os.path.dirname(path), f".{os.path.basename(path)}."
+    with rights_of(account):
+        for name in os.listdir(directory):
+            if name.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(directory, name))
+
+
+def wrong_attributes(path: str, account: Account | None, mode: int) -> bool:
+    """Whether a file has another owner or mode than it should."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_IMODE(found.st_mode) != mode or (account is not None and found.st_uid != account.uid)
+
+
+def dump(value: t.Any) -> bytes:
+    """Plain JSON as a person would want to read it."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+__all__ = (
+    "Account",
+    "dump",
+    "find_account",
+    "read",
+    "remove",
+    "rights_of",
+    "staged",
+    "sweep",
+    "write",
+    "wrong_attributes",
+)

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: file_set
+short_description: Ensures a set of files, directories and links in one call
+version_added: 1.0.0
+author: clawops (@clawops)
+description:
+  - A task costs over ssh the same however little it does. A role that owns many small files ensures them all with one.
+  - Everything is looked at before anything is touched. Files and links are replaced as a whole, and never written through
+    a link that stands in their place.
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or possibly needs changing in check_mode), entry by entry.
+    support: full
+options:
+  entries:
+    description: What should be there or not, in the order in which it is made; what is absent is removed in reverse order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Absolute path. Its parent exists or is an earlier entry.
+        type: path
+        required: true
+      state:
+        description: What should stand there.
+        type: str
+        choices: [file, directory, link, absent]
+        default: file
+      content:
+        description:
+          - The whole content of a file.
+          - Without it, the file only has to be there; where it is not, it is listed in RV(missing).
+        type: str
+      src:
+        description: What a link points to.
+        type: str
+      owner:
+        description: Name of the owner; O(owner) where it is left out.
+        type: str
+      group:
+        description: Name of the group; O(group) where it is left out.
+        type: str
+      mode:
+        description: Octal mode as a quoted text; O(mode) where it is left out.
+        type: str
+  owner:
+    description: Owner of the entries that name none; C(root) makes sense, empty leaves it.
+    type: str
+  group:
+    description: Group of the entries that name none; empty leaves it.
+    type: str
+  mode:
+    description: Octal mode of the files that name none, V(0755) for directories.
+    type: str
+    default: "0644"
+"""
+
+EXAMPLES = r"""
+- name: configure | Ensure directory, file and link
+  clawops.openclaw.file_set:
+    owner: root
+    group: root
+    entries:
+      - {path: /etc/example, state: directory}
+      - {path: /etc/example/example.conf, content: "answer = 42\n"}
+      - {path: /etc/example/current, state: link, src: example.conf}
+"""
+
+RETURN = r"""
+changed_paths:
+  description: The paths that changed, or would.
+  type: list
+  elements: str
+  returned: always
+missing:
+  description: Files that should be there and whose content was not given.
+  type: list
+  elements: str
+  returned: always
+undo:
+  description: Entries that put back what the changed entries were before.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+
+def main() -> None:
+    entry: dict[str, t.Any] = {
+        "path": {"type": "path", "required": True},
+        "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+        "content": {"type": "str"},
+        "src": {"type": "str"},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+        "mode": {"type": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "entries": {"type": "list", "elements": "dict", "required": True, "options": entry},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "mode": {"type": "str", "default": "0644"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        wishes = [_files.wish(entry, module.params) for entry in module.params["entries"]]
+        changes = _files.plan(wishes)
+        if not module.check_mode:
+            for change in changes:
+                _files.carry_out(change)
+    except OpenClawError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(changes),
+        changed_paths=[change.wish.path for change in changes],
+        missing=_files.missing(wishes),
+        undo=[_files.undo(change) for change in reversed(changes)],
+        diff=[_files.difference(change) for change in changes],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+#!/usr/bin/python
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_config
+short_description: Ensures the settings and the secrets of an OpenClaw gateway
+version_added: 1.0.0
+author: clawops (@clawops)
+description:
+  - Merges what the inventory wishes into C(openclaw.json) with a three-way merge, of what was applied last, what is wished
+    now and what stands in the file. A wished key is set, a key that was set last time and is no longer wished is removed,
+    every other key stays. Lists are values and are replaced whole. V(null) removes a key.
+  - Has the result validated by the OpenClaw release that will run it, before anything is written.
+  - Replaces the file as a whole, keeps the previous version beside it as C(openclaw.json.previous), and waits until the
+    running gateway has taken the change. If it does not, the previous settings and secrets come back and the module fails
+    with the gateway's own words.
+  - Starts no process where there is nothing to change.
+  - Reads JSON5 and writes plain JSON. Works in the gateway's directories with the rights of the gateway's account.
+notes:
+  - What was applied last is kept beside the settings in C(openclaw.json.applied), with mode 0600.
+  - Secrets are never part of a result, a diff or a log line. Values whose key has the name of a secret are masked.
+attributes:
+  check_mode:
+    description: Can run in check mode and predicts the change; validates it too where the release is installed.
+    support: full
+  diff_mode:
+    description: Shows the keys that the inventory speaks about, before and after, with secrets masked.
+    support: full
+options:
+  path:
+    description: The settings file.
+    type: path
+    required: true
+  state:
+    description:
+      - V(present) makes the settings as wished.
+      - V(confirmed) notes that a gateway that was started after an unconfirmed change works with it.
+      - V(rolled_back) puts the previous settings and secrets back after an unconfirmed change.
+    type: str
+    choices: [present, confirmed, rolled_back]
+    default: present
+  owner:
+    description: The gateway's account. Where it does not exist yet, in check mode, nothing of it is looked at.
+    type: str
+  settings:
+    description: The wished keys, in OpenClaw's own vocabulary.
+    type: dict
+    default: {}
+  defaults:
+    description: Keys that O(settings) may override.
+    type: dict
+    default: {}
+  owned:
+    description: Keys that O(settings) must not set to anything else.
+    type: dict
+    default: {}
+  secrets:
+    description: Secrets by name.
+    type: dict
+    default: {}
+  secrets_path:
+    description: The gateway's secrets file.
+    type: path
+    required: true
+  generate:
+    description: Names of secrets to make, once, where O(secrets) has none.
+    type: list
+    elements: str
+    default: []
+  environment_variables:
+    description: The gateway's environment; C(OPENCLAW_STATE_DIR) is needed.
+    type: dict
+    default: {}
+  release:
+    description: The directory of the release that will run the settings, named after its version.
+    type: path
+  unit:
+    description: The gateway's systemd unit.
+    type: str
+    default: openclaw-gateway.service
+  drift:
+    description: What happens to a wished key that somebody has changed on the host since. It is reported in any case.
+    type: str
+    choices: [revert, keep]
+    default: revert
+  recover:
+    description:
+      - What to start from where the file cannot be read. V(none) fails and tells what there is.
+      - V(last_good) is the copy that OpenClaw keeps of the last settings that it ran with, V(previous) the version before
+        the last change of this module, V(discard) nothing but the wished keys. The unreadable file is kept beside it.
+    type: str
+    choices: [none, last_good, previous, discard]
+    default: none
+  confirm:
+    description: Wait until a running gateway has taken the change.
+    type: bool
+    default: true
+  timeout:
+    description: How long the gateway may take for that, in seconds.
+    type: int
+    default: 180
+"""
+
+EXAMPLES = r"""
+- name: configure | Ensure the gateway's settings
+  clawops.openclaw.gateway_config:
+    path: /var/lib/openclaw/main/openclaw.json
+    owner: openclaw
+    secrets_path: /etc/openclaw/main/secrets/secrets.json
+    release: /opt/openclaw/releases/2026.9.6
+    environment_variables:
+      OPENCLAW_STATE_DIR: /var/lib/openclaw/main/state
+    settings:
+      gateway: {mode: local, port: 18789}
+      models:
+        providers:
+          anthropic:
+            apiKey: "{{ 'ANTHROPIC_API_KEY' | clawops.openclaw.secret_ref }}"
+    secrets:
+      ANTHROPIC_API_KEY: "{{ vault_anthropic_api_key }}"
+"""
+
+RETURN = r"""
+changed_keys:
+  description: The paths whose value changed, or would.
+  type: list
+  elements: str
+  returned: state is present
+  sample: [gateway.port]
+changed_secrets:
+  description: The names of the secrets that changed, or would.
+  type: list
+  elements: str
+  returned: state is present
+drift:
+  description: Paths of ours that somebody had changed on the host.
+  type: list
+  elements: str
+  returned: state is present
+reload:
+  description: What the gateway did about the change, or would do, V(none), V(hot) or V(restart).
+  type: str
+  returned: state is present
+pending:
+  description: Whether no running gateway has confirmed the change yet.
+  type: bool
+  returned: always
+validated:
+  description: Whether the release judged the settings in this call.
+  type: bool
+  returned: state is present
+plain_secrets:
+  description: Paths of secrets that stand in the settings themselves, where a reference should be.
+  type: list
+  elements: str
+  returned: state is present
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _settings
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+
+def masked_invocation(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The arguments as they may be shown: the settings too may hold secrets that the operator put there."""
+    shown = {key: _settings.redact(value) for key, value in params.items()}
+    return {**shown, "secrets": dict.fromkeys(params["secrets"], _settings.MASK)}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "confirmed", "rolled_back"], "default": "present"},
+            "owner": {"type": "str"},
+            "settings": {"type": "dict", "default": {}},
+            "defaults": {"type": "dict", "default": {}},
+            "owned": {"type": "dict", "default": {}},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "secrets_path": {"type": "path", "required": True, "no_log": False},
+            "generate": {"type": "list", "elements": "str", "default": []},
+            "environment_variables": {"type": "dict", "default": {}},
+            "release": {"type": "path"},
+            "unit": {"type": "str", "default": "openclaw-gateway.service"},
+            "drift": {"type": "str", "choices": ["revert", "keep"], "default": "revert"},
+            "recover": {"type": "str", "choices": ["none", "last_good", "previous", "discard"], "default": "none"},
+            "confirm": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 180},
+        },
+        supports_check_mode=True,
+        # Keeps the arguments out of the journal; what is returned of them is masked here.
+        no_log=True,
+    )
+    invocation = {"module_args": masked_invocation(module.params)}
+    try:
+        result = _apply.run(module.params, check_mode=module.check_mode)
+    except OpenClawError as error:
+        module.fail_json(msg=_settings.scrub(str(error), _apply.known_secrets(module.params)), invocation=invocation)
+    for warning in result.pop("notes"):
+        module.warn(warning)
+    module.exit_json(**result, invocation=invocation)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,361 @@
+#!/usr/bin/python
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_health
+short_description: Give a verdict over a running OpenClaw gateway
+version_added: 1.0.0
+author: clawops (@clawops)
+description:
+  - Looks at a gateway the way its clients do and says whether it is V(healthy), V(degraded), V(unhealthy) or
+    V(unreachable), with the reasons in words and every figure as data.
+  - It asks C(/startupz) (phase and version), C(/readyz) (channels and event loop) and C(/healthz), opens a WebSocket and
+    waits for its first message, makes one authenticated call that must succeed and the same call with a random
+    credential that must be refused, and looks at the certificate where O(url) is an https one. A status code alone is
+    never taken as an answer.
+  - It starts no process of OpenClaw and changes nothing.
+notes:
+  - The credential is read on the host from O(token_file). It is in no argument and in no result, and it is sent only to
+    a server that has answered C(/startupz) as OpenClaw does, over TLS only when chain and name of its certificate are right.
+  - OpenClaw answers a wrong credential from loopback only after 0.25 seconds, and twice as late for each further one
+    within a minute, up to 5 seconds; other addresses are locked out after ten. That is why the wrong credential is tried
+    once, after the right one (which clears the count), and why a refused credential is tried again ever more rarely.
+  - Proxy variables of the environment are not used, and redirects are not followed.
+attributes:
+  check_mode:
+    description: Can run in check mode and give the same verdict.
+    support: full
+  diff_mode:
+    description: Returns what has changed; this module changes nothing.
+    support: none
+options:
+  url:
+    description: Where the gateway is. Scheme, host and port only.
+    type: str
+    default: http://127.0.0.1:18789
+  version:
+    description:
+      - The OpenClaw version that must answer, exactly, such as V(2026.9.6).
+      - Without it any version is right.
+    type: str
+  token_file:
+    description:
+      - Path on the host of a JSON file with the gateway's credential. Only its owner can read it, so the module must run as that
+        user or as root.
+      - Without it no authenticated call is made.
+    type: path
+  token_name:
+    description: Name of the gateway's credential in O(token_file).
+    type: str
+    default: OPENCLAW_GATEWAY_TOKEN
+  wait:
+    description:
+      - Seconds to go on looking until the gateway is healthy. V(0) looks once.
+      - It is given up earlier when what answers does not get healthy within O(settle), and when systemd says that O(unit)
+        has failed, because nothing starts it again then.
+      - A look that has begun is finished, so the module can take longer by some times O(timeout).
+    type: int
+    default: 0
+  settle:
+    description:
+      - Seconds within O(wait) to go on looking when something answers that is neither healthy nor on its way up or down.
+      - A gateway that has just started is degraded for some seconds, and a new credential takes a second to be loaded. A
+        broken channel, a wrong version or another program on the port stays; waiting longer for it is of no use.
+    type: int
+    default: 30
+  interval:
+    description: Seconds between two looks.
+    type: float
+    default: 0.5
+  timeout:
+    description:
+      - Seconds for one request, from the connection to the end of the answer.
+      - Authenticated calls get 6 seconds more, because OpenClaw delays its refusals.
+    type: float
+    default: 5.0
+  fail_on:
+    description:
+      - The mildest verdict with which the module fails. V(unhealthy) fails on V(unhealthy) and V(unreachable),
+        V(degraded) also on V(degraded).
+      - With V(never) it only reports.
+    type: str
+    choices: [never, degraded, unhealthy]
+    default: unhealthy
+  check_websocket:
+    description: Whether a WebSocket must open and begin with OpenClaw's challenge.
+    type: bool
+    default: true
+  check_wrong_credential:
+    description: Whether to show, once, that a random credential is refused.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - PEM file, or directory of hashed PEM files, with the authorities that may have signed the server's certificate.
+      - Without it the host's own authorities are used.
+    type: path
+  client_cert:
+    description: PEM file with the client certificate to show.
+    type: path
+  client_key:
+    description: PEM file with the unencrypted key of O(client_cert).
+    type: path
+  server_name:
+    description: Name that the server's certificate must carry, where it is not the host of O(url).
+    type: str
+  min_days_left:
+    description: Days that the server's certificate must still be valid; with fewer the gateway is V(degraded).
+    type: int
+    default: 21
+  client_certificate_required:
+    description: Whether a client without a certificate must be refused. Needs an https O(url).
+    type: bool
+    default: false
+  unit:
+    description: Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
+    type: str
+seealso:
+  - module: clawops.openclaw.gateway_config
+"""
+
+EXAMPLES = r"""
+- name: Wait until the release that was just started serves
+  clawops.openclaw.gateway_health:
+    version: 2026.9.6
+    token_file: /etc/openclaw/main/secrets/secrets.json
+    unit: openclaw-gateway.service
+    wait: 180
+
+- name: Collect the state of the fleet without failing
+  clawops.openclaw.gateway_health:
+    token_file: /etc/openclaw/main/secrets/secrets.json
+    fail_on: never
+  register: __health
+
+- name: Check the way in through the proxy that verifies clients
+  clawops.openclaw.gateway_health:
+    url: https://gateway.example.com
+    token_file: /etc/openclaw/main/secrets/secrets.json
+    ca_path: /etc/openclaw/main/pki/ca.crt
+    client_cert: /etc/openclaw/main/pki/probe.crt
+    client_key: /etc/openclaw/main/pki/probe.key
+    client_certificate_required: true
+    fail_on: degraded
+"""
+
+RETURN = r"""
+verdict:
+  description:
+    - V(healthy), all checks passed.
+    - V(degraded), it serves, but something needs attention.
+    - V(unhealthy), what answers is not started, not the expected version, not trustworthy, or not OpenClaw.
+    - V(unreachable), nothing answers.
+  returned: always, unless an argument is wrong
+  type: str
+  sample: healthy
+reasons:
+  description: Why the verdict is not V(healthy). Each names the subject, what was seen, and what to do.
+  returned: always, unless an argument is wrong
+  type: list
+  elements: str
+  sample:
+    - "http://127.0.0.1:18789: version 2026.9.5 answers, 2026.9.6 is expected. The old release still runs: restart the
+      gateway, or correct the expected version."
+version:
+  description: The version that answers; empty where it is not told.
+  returned: always, unless an argument is wrong
+  type: str
+  sample: 2026.9.6
+checks:
+  description: Each check by name, with V(passed), V(failed) or V(not_run).
+  returned: always, unless an argument is wrong
+  type: dict
+  sample:
+    startupz: passed
+    version: passed
+    readyz: passed
+    event_loop: passed
+    healthz: passed
+    websocket: passed
+    authenticated_call: passed
+    wrong_credential: passed
+    certificate: not_run
+    client_certificate: not_run
+figures:
+  description:
+    - Every figure under a name of its own, flat, for C(set_stats) and monitoring. The unit is in the name; C(_ratio) and
+      C(_utilization) are shares of one core and of time. What was not learnt is left out.
+    - C(<check>_latency_ms) is from the connection to the end of the answer; C(wrong_credential_latency_ms) includes
+      OpenClaw's delay of at least 250 ms.
+  returned: always, unless an argument is wrong
+  type: dict
+  sample:
+    startupz_latency_ms: 1.6
+    readyz_latency_ms: 1.3
+    healthz_latency_ms: 1.1
+    websocket_latency_ms: 4.2
+    authenticated_call_latency_ms: 18.4
+    wrong_credential_latency_ms: 252.7
+    uptime_ms: 734211
+    event_loop_degraded: false
+    event_loop_delay_p99_ms: 21.9
+    event_loop_delay_max_ms: 21.9
+    event_loop_utilization: 0.014
+    event_loop_cpu_core_ratio: 0.015
+    waited_seconds: 0.0
+    looks: 1
+"""
+
+import dataclasses
+import json
+import secrets
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
+from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+# OpenClaw delays a refusal by up to 5 s.
+REFUSAL_DELAY = 6.0
+CALL = json.dumps({"tool": "sessions_list", "args": {"limit": 1}}).encode()
+CLIENT_ARGUMENTS = ("url", "timeout", "ca_path", "client_cert", "client_key", "server_name")
+UNIT_PROPERTIES = "LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts"
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "url": {"type": "str", "default": "http://127.0.0.1:18789"},
+    "version": {"type": "str"},
+    # Names of things that are secret, not secrets.
+    "token_file": {"type": "path", "no_log": False},
+    "token_name": {"type": "str", "default": "OPENCLAW_GATEWAY_TOKEN", "no_log": False},
+    "wait": {"type": "int", "default": 0},
+    "settle": {"type": "int", "default": 30},
+    "interval": {"type": "float", "default": 0.5},
+    "timeout": {"type": "float", "default": 5.0},
+    "fail_on": {"type": "str", "choices": ["never", "degraded", "unhealthy"], "default": "unhealthy"},
+    "check_websocket": {"type": "bool", "default": True},
+    "check_wrong_credential": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
+    "server_name": {"type": "str"},
+    "min_days_left": {"type": "int", "default": 21},
+    "client_certificate_required": {"type": "bool", "default": False},
+    "unit": {"type": "str"},
+}
+
+
+def read_token(path: str, name: str) -> str:
+    """The gateway's credential from the host's secrets file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return health.credential(file.read(), name)
+    except OSError as exc:
+        remedy = "Correct token_file, and run as the file's owner or as root."
+        raise OpenClawError(path, f"it cannot be read: {exc.strerror}", remedy) from None
+
+
+class Gateway:
+    """One gateway, seen from where the module runs."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module, self.params = module, module.params
+        self.client = http.Client(**{name: self.params[name] for name in CLIENT_ARGUMENTS})
+        self.stranger = self.client.stranger() if self.params["client_certificate_required"] else None
+        self.token: str | None = None
+        self.credential_problem = ""
+        self.not_after: float | None = None
+        if self.params["token_file"]:
+            # A missing credential is something to report with the rest, not a reason to look at nothing.
+            try:
+                self.token = read_token(self.params["token_file"], self.params["token_name"])
+                module.no_log_values.add(self.token)
+            except OpenClawError as exc:
+                self.credential_problem = str(exc)
+
+    def look(self) -> health.Observations:
+        """One look at everything that may be asked again and again."""
+        wanted = {name: self.params[name] for name in ("version", "min_days_left", "unit")}
+        seen = health.Observations(str(self.client.origin), credential_problem=self.credential_problem, **wanted)
+        startupz = seen.probes["startupz"] = self.ask(self.client, "/startupz")
+        if self.token and health.is_gateway(startupz) and "version" not in (startupz.says or {}):
+            startupz = seen.probes["startupz"] = self.ask(self.client, "/startupz", token=self.token)
+        if health.is_started(startupz):
+            seen.probes |= {name: self.ask(self.client, f"/{name}", token=self.token) for name in ("readyz", "healthz")}
+            if self.params["check_websocket"]:
+                seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
+            if self.token:
+                seen.probes["authenticated_call"] = self.call(self.token)
+        elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
+            command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
+            seen.unit_properties = health.properties(self.module.run_command(command)[1])
+        if self.not_after is not None:
+            seen.days_left = int((self.not_after - time.time()) // 86400)
+        return seen
+
+    def look_once_more(self, seen: health.Observations) -> None:
+        """What the gateway answers with a delay, or counts as an attack, and is therefore asked only once."""
+        if health.is_started(seen.probes["startupz"]):
+            # Where the right one is refused, it is shown already, and another would bring the lock-out nearer.
+            refused = health.is_refused(seen.probes.get("authenticated_call"))
+            if self.params["check_wrong_credential"] and not refused:
+                seen.probes["wrong_credential"] = self.call(secrets.token_hex(24))
+            if self.stranger:
+                seen.probes["client_certificate"] = self.ask(self.stranger, "/startupz")
+
+    def call(self, token: str) -> health.Probe:
+        return self.ask(self.client, "/tools/invoke", token=token, body=CALL, patience=REFUSAL_DELAY)
+
+    def ask(self, client: http.Client, path: str, **options: t.Any) -> health.Probe:
+        return self.probe(lambda: client.request(path, **options))
+
+    def probe(self, exchange: t.Callable[[], http.Answer]) -> health.Probe:
+        try:
+            answer = exchange()
+        except http.HttpFailure as exc:
+            return health.failed(exc.kind, exc.detail)
+        self.not_after = answer.not_after or self.not_after
+        return health.answered(answer.status, answer.headers, answer.body, answer.latency_ms, secret=self.token)
+
+
+def watch(gateway: Gateway, patience: health.Patience) -> health.Verdict:
+    """Look until the gateway is healthy, or further looks are too late or of no use."""
+    started = time.monotonic()
+    pause: float | None = 0.0
+    while pause is not None:
+        time.sleep(pause)
+        seen = gateway.look()
+        pause = patience.pause(seen, time.monotonic() - started)
+    gateway.look_once_more(seen)
+    return health.judge(seen, patience)
+
+
+def refuse_useless_numbers(params: dict[str, t.Any]) -> None:
+    """Refuse numbers that would make a busy loop, or a request that nothing can answer in time."""
+    for name, least in (("interval", 0.05), ("timeout", 0.1), ("wait", 0), ("settle", 0)):
+        if params[name] < least:
+            raise OpenClawError(name, f"{params[name]:g} is less than {least:g}", "Give a larger number of seconds.")
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENTS, required_together=[("client_cert", "client_key")], supports_check_mode=True)
+    try:
+        refuse_useless_numbers(module.params)
+        patience = health.Patience(**{name: module.params[name] for name in ("wait", "settle", "interval")})
+        verdict = watch(Gateway(module), patience)
+    except OpenClawError as exc:
+        module.fail_json(msg=str(exc))
+    result = dataclasses.asdict(verdict)
+    if health.fails(verdict.verdict, module.params["fail_on"]):
+        module.fail_json(msg=f"The gateway is {verdict.verdict}. {' '.join(verdict.reasons)}", **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

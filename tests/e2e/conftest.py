@@ -1,0 +1,57 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the end-to-end tests share. `make e2e` prepares the lab before pytest starts."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+
+
+@pytest.fixture(scope="session")
+def deployed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image of a host with a healthy gateway, for tests whose subject is not the installation."""
+    name = "e2e-golden"
+    lab.up({name: "debian12"})
+    where = lab.inventory(tmp_path_factory.mktemp("golden"), {name: {}})
+    run = lab.play("site", where)
+    assert run.status == 0, run.output
+    # Stopped in order, so that its databases are whole; it starts by itself with each new host.
+    lab.Host(name).run(f"systemctl stop {lab.UNIT}")
+    lab.lab("snapshot", name, name)
+    lab.down([name])
+    yield name
+
+
+class Gateway(t.NamedTuple):
+    """A host with a gateway that serves, and the inventory that made it so."""
+
+    host: lab.Host
+    where: t.Any
+
+
+def wait_until_serving(host: lab.Host, seconds: int = 120) -> None:
+    """Wait until the gateway has started."""
+    host.run(f"timeout {seconds} bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 0.5; done'")
+
+
+@pytest.fixture
+def start_gateway(deployed_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t.Callable[..., Gateway]]:
+    """Start hosts with a serving gateway: ``start_gateway("name")``; they are thrown away after the test."""
+    names: list[str] = []
+
+    def start(name: str, **variables: t.Any) -> Gateway:
+        host = lab.up({name: deployed_image})[name]
+        names.append(name)
+        wait_until_serving(host)
+        return Gateway(host, lab.inventory(tmp_path_factory.mktemp(name), {name: {}}, **variables))
+
+    yield start
+    if names:
+        lab.down(names)

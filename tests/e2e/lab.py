@@ -1,0 +1,155 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab and the playbooks, as the end-to-end tests use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LAB = ROOT / "tests/lab/lab.sh"
+CACHE = Path(
+    os.environ.get("CLAWOPS_LAB_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawops-lab"
+)
+DISTRIBUTIONS = ("debian12", "debian13", "ubuntu2404", "ubuntu2604")
+# Where the lab's hosts find Node.js: the lab's vendor mirror, as inventories/lab says it too.
+LAB_VARIABLES = {
+    "ansible_ssh_common_args": f"-F {CACHE}/ssh_config",
+    "nodejs_repository_url": "http://mirror.lab/nodesource/node_{{ nodejs_major }}.x",
+    "nodejs_repository_key": "http://mirror.lab/nodesource/gpgkey/nodesource-repo.gpg.key",
+}
+SETTINGS = "/var/lib/openclaw/main/openclaw.json"
+SECRETS = "/etc/openclaw/main/secrets/secrets.json"
+UNIT = "openclaw-gateway.service"
+VERSION = "2026.9.6"
+
+
+class Run(t.NamedTuple):
+    """A playbook that ended: its exit status, all it printed, and the recap by host."""
+
+    status: int
+    output: str
+    recap: dict[str, dict[str, int]]
+
+    def changed(self, host: str) -> int:
+        return self.recap[host]["changed"]
+
+
+def recap_of(output: str) -> dict[str, dict[str, int]]:
+    """The figures of the last PLAY RECAP."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    rows = re.findall(r"^(\S+)\s+: (ok=.*)$", plain.rpartition("PLAY RECAP")[2], re.MULTILINE)
+    return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", figures)} for host, figures in rows}
+
+
+class Host:
+    """One throw-away host."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """The output of a shell command, run as root on the host."""
+        done = subprocess.run(
+            [LAB, "exec", self.name, "bash", "-c", command], capture_output=True, text=True, check=False, timeout=300
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{self.name}: {command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def read(self, path: str) -> str:
+        return self.run(f"cat '{path}'")
+
+    def write(self, path: str, content: str) -> None:
+        """Overwrite a file in place: owner and mode stay."""
+        subprocess.run(
+            ["docker", "exec", "-i", self.name, "bash", "-c", f"cat > '{path}'"], input=content, text=True, check=True
+        )
+
+    def settings(self) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], json.loads(self.read(SETTINGS)))
+
+    def token(self) -> str:
+        return str(json.loads(self.read(SECRETS))["OPENCLAW_GATEWAY_TOKEN"])
+
+    def startup(self, port: int = 18789) -> dict[str, t.Any]:
+        """The body of /startupz, empty where nothing answers."""
+        text = self.run(f"curl -s -m 5 http://127.0.0.1:{port}/startupz", check=False)
+        try:
+            return t.cast(dict[str, t.Any], json.loads(text))
+        except ValueError:
+            return {}
+
+    def serves(self, port: int = 18789) -> bool:
+        return self.startup(port).get("status") == "started"
+
+    def digest(self) -> str:
+        """One figure for all that the collection owns on the host: content, owner and mode, not the gateway's state."""
+        paths = "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
+        return self.run(
+            f"find {paths} -path /var/lib/openclaw/main/state -prune -o -path /var/lib/openclaw/main/workspace -prune"
+            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort | sha256sum"
+        )
+
+
+def lab(*words: str) -> str:
+    """Run the lab's own command."""
+    done = subprocess.run([LAB, *words], capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode != 0:
+        raise AssertionError(f"lab.sh {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def up(images: t.Mapping[str, str]) -> dict[str, Host]:
+    """Start hosts, by name, from images; a host of an earlier run under that name is thrown away."""
+    down(images)
+    lab("up", *(word for pair in images.items() for word in pair))
+    return {name: Host(name) for name in images}
+
+
+def down(names: t.Iterable[str]) -> None:
+    lab("down", *names)
+
+
+def inventory(folder: Path, hosts: t.Mapping[str, t.Mapping[str, t.Any]], **variables: t.Any) -> Path:
+    """Write an inventory of lab hosts with variables for all of them, and for each."""
+    content = {"gateways": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": {**LAB_VARIABLES, **variables}}}
+    path = folder / "hosts.yml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def start_play(playbook: str, where: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """A playbook that runs on, in a process group of its own."""
+    return subprocess.Popen(
+        ["ansible-playbook", "-i", str(where), f"playbooks/{playbook}.yml", *words],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def play(playbook: str, where: Path, *words: str, timeout: float = 1200, **environment: str) -> Run:
+    """Run a playbook to its end."""
+    process = start_play(playbook, where, *words, **environment)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return Run(process.returncode, output, recap_of(output))

@@ -1,0 +1,192 @@
+# shellcheck shell=bash
+# The hosts: containers that run systemd, reached over ssh as a rented server would be.
+
+SSH_KEY=$CACHE/ssh/id_ed25519
+SSH_CONFIG=$CACHE/ssh_config
+
+lab_up() {
+  local started=$SECONDS names=() images=()
+  if [[ $# -eq 0 || $(($# % 2)) -ne 0 ]]; then die "lab.sh up" "it takes pairs of NAME IMAGE" "Example: lab.sh up vps1 debian12."; fi
+  while [[ $# -gt 0 ]]; do
+    names+=("$1")
+    images+=("$2")
+    shift 2
+  done
+  hosts_prerequisites "${images[@]}"
+  with_lock ssh ssh_key_ready
+  hosts_each host_start "${names[@]}" -- "${images[@]}"
+  with_lock ssh ssh_config_write
+  hosts_each host_await "${names[@]}" -- "${images[@]}"
+  say "${names[*]} up in $((SECONDS - started)) s"
+}
+
+# `up` on a machine where nothing is ready yet makes ready what it needs, and no more.
+hosts_prerequisites() {
+  local image missing=()
+  if engine_answers && docker network inspect "$LAB" >/dev/null 2>&1; then
+    for image in "$@"; do
+      if ! image_present "$image"; then missing+=("$image"); fi
+    done
+    if [[ ${#missing[@]} -eq 0 ]] && mirror_running; then return; fi
+  else
+    for image in "$@"; do
+      if [[ -n ${SUITES[$image]:-} ]]; then missing+=("$image"); fi
+    done
+  fi
+  with_lock lab ready_locked "${missing[@]:-debian12}"
+}
+
+# hosts_each FUNCTION NAME… -- IMAGE…: all at once; every failure is waited for before the first is told.
+hosts_each() {
+  local function=$1 names=() jobs=() failed=0 job
+  shift
+  while [[ $1 != -- ]]; do
+    names+=("$1")
+    shift
+  done
+  shift
+  for name in "${names[@]}"; do
+    "$function" "$name" "$1" &
+    jobs+=($!)
+    shift
+  done
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  [[ $failed -eq 0 ]] || exit 1
+}
+
+# One caller at a time per host: two that want the same one get the same one.
+host_start() { with_lock "host-$1" host_start_locked "$@"; }
+
+host_start_locked() {
+  local name=$1 image=$2 state
+  state=$(docker container inspect -f "{{.State.Status}} {{index .Config.Labels \"$LAB.host\"}}" "$name" 2>/dev/null || true)
+  case $state in
+    '') host_create "$name" "$image" ;;
+    *" $image") ;;
+    *" ") die "host $name" "a container of that name exists and is not the lab's" "Choose another name." ;;
+    *) die "host $name" "it exists with the image ${state#* }, not $image" "Remove it first: lab.sh down $name." ;;
+  esac
+  if [[ $state != running* ]]; then docker start "$name" >/dev/null; fi
+  host_authorise "$name"
+}
+
+# The flags that systemd needs in a container, short of --privileged.
+host_create() {
+  local name=$1 image=$2 cgroup=/sys/fs/cgroup family devices=()
+  family=$(image_label "$image" "$LAB.image")
+  # systemd 259 runs on the second version of control groups only, which a hybrid machine has in a place of its own.
+  if [[ $family == ubuntu2604 && -d $cgroup/unified ]]; then cgroup=$cgroup/unified; fi
+  if [[ -c /dev/net/tun ]]; then devices=(--device /dev/net/tun); fi
+  docker create --pull never --name "$name" --hostname "$name" --network "$LAB" \
+    --label "$LAB=1" --label "$LAB.host=$image" \
+    --stop-signal SIGRTMIN+3 --cgroupns host \
+    --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_PTRACE --cap-add SYS_NICE \
+    --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \
+    --volume "$cgroup:/sys/fs/cgroup:rw" "$LAB:$image" >/dev/null
+  # Two hosts from one snapshot are two machines.
+  docker cp "$LAB_DIR/image/rootfs/etc/machine-id" "$name:/etc/machine-id" >/dev/null 2>&1
+}
+
+# The key goes in with the host, so that an image does not depend on who uses it.
+host_authorise() {
+  docker exec -i "$1" sh -c '
+    install -d -m 700 -o ops -g ops /home/ops/.ssh
+    keys=/home/ops/.ssh/authorized_keys
+    read -r key
+    grep -qxF "$key" "$keys" 2>/dev/null || echo "$key" >>"$keys"
+    chown ops:ops "$keys"
+    chmod 600 "$keys"' <"$SSH_KEY.pub"
+}
+
+host_await() {
+  local name=$1 deadline=$((SECONDS + 90)) state=''
+  until state=$(docker exec "$name" systemctl is-system-running --wait 2>/dev/null) || [[ $state == degraded ]]; do
+    host_overdue "$name" "$deadline" "systemd is '${state:-not answering}'"
+    sleep 0.2
+  done
+  if [[ $state == degraded ]]; then
+    say "$name runs, with failed units: $(docker exec "$name" systemctl list-units --failed --plain --no-legend | awk '{print $1}' | xargs)"
+  fi
+  until ssh -F "$SSH_CONFIG" -o BatchMode=yes -o ConnectTimeout=5 "$name" sudo -n true 2>"$CACHE/logs/ssh-$name.log"; do
+    host_overdue "$name" "$deadline" "ssh does not let ops in ($(tail -n 1 "$CACHE/logs/ssh-$name.log"))"
+    sleep 0.3
+  done
+  rm -f "$CACHE/logs/ssh-$name.log"
+}
+
+host_overdue() {
+  if [[ $SECONDS -lt $2 ]]; then return; fi
+  docker exec "$1" systemctl --no-pager list-jobs >&2 || true
+  die "host $1" "$3 after 90 s" "Look inside: lab.sh exec $1 journalctl -b."
+}
+
+# The lab's own: containers that `up` made, running or not.
+hosts_names() { docker ps --filter "label=$LAB=1" --filter "label=$LAB.host" --format '{{.Names}}' "$@" | sort; }
+
+host_known() {
+  [[ -n $(docker ps -aq --filter "label=$LAB.host" --filter "name=^$1\$") ]] ||
+    die "host $1" "the lab has no such host" "See 'lab.sh list'."
+}
+
+lab_down() {
+  local name
+  if [[ $# -eq 0 ]]; then die "lab.sh down" "it takes the names of hosts" "See 'lab.sh list'."; fi
+  for name in "$@"; do
+    if [[ -z $(docker ps -aq --filter "name=^$name\$") ]]; then continue; fi
+    host_known "$name"
+    docker rm --force --volumes "$name" >/dev/null
+  done
+  with_lock ssh ssh_config_write
+}
+
+lab_snapshot() {
+  [[ $# -eq 2 ]] || die "lab.sh snapshot" "it takes NAME TAG" "Example: lab.sh snapshot vps1 vps1-installed."
+  local name=$1 tag=$2
+  [[ -z ${SUITES[$tag]:-} ]] || die "snapshot $tag" "that is the name of an image" "Choose another tag."
+  host_known "$name"
+  docker commit "$name" "$LAB:$tag" >/dev/null
+  say "$name kept as $tag"
+}
+
+lab_exec() {
+  [[ $# -ge 2 ]] || die "lab.sh exec" "it takes NAME COMMAND…" "Example: lab.sh exec vps1 journalctl -b."
+  local flags=(-i)
+  if [[ -t 0 && -t 1 ]]; then flags+=(-t); fi
+  host_known "$1"
+  exec docker exec "${flags[@]}" "$@"
+}
+
+lab_list() {
+  local name
+  if ! engine_answers; then return; fi
+  for name in $(hosts_names --all); do
+    docker inspect -f "{{.Name}} {{index .Config.Labels \"$LAB.host\"}} {{.State.Status}} {{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$name"
+  done | sed 's|^/||' | column -t
+}
+
+ssh_key_ready() {
+  need ssh=openssh-client
+  if [[ -s $SSH_KEY ]]; then return; fi
+  ssh-keygen -q -t ed25519 -N '' -C "$LAB" -f "$SSH_KEY"
+}
+
+ssh_config_write() {
+  local name address
+  for name in $(hosts_names); do
+    address=$(docker inspect -f "{{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$name" 2>/dev/null) || continue
+    cat <<CONFIG
+Host $name
+  HostName $address
+  User ops
+  IdentityFile "$SSH_KEY"
+  IdentitiesOnly yes
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+CONFIG
+  done >"$SSH_CONFIG.new"
+  mv "$SSH_CONFIG.new" "$SSH_CONFIG"
+}
+
+hosts_forget() { rm -f "$SSH_CONFIG" "$SSH_KEY" "$SSH_KEY.pub"; }

@@ -1,0 +1,154 @@
+# shellcheck shell=bash
+# The vendor mirror: one container that serves www/ of the cache, one folder per file in mirror/*.sh.
+#
+# A vendor's file defines build_repository, which fills the folder that it is given. It may use:
+#   npm_download PACKAGE VERSION    prints the path of the package's tarball
+#   apt_index FOLDER SUITE          signed indexes of FOLDER/pool, component main
+#   public_key FILE                 the key that they are signed with, armoured
+
+MIRROR=$LAB-mirror
+SIGNING_KEY=$CACHE/keys/mirror-signing-key.asc
+
+mirror_vendors() { basename -s .sh -a "$LAB_DIR"/mirror/*.sh; }
+
+vendor_recipe() {
+  printf '%s' "$(sha256_of "$LAB_DIR/mirror/$1.sh" "$LAB_DIR/mirror.sh" "$SIGNING_KEY") $ARCHITECTURE" | sha256sum | cut -c1-16
+}
+
+mirror_build() {
+  local vendor
+  signing_key_ready
+  for vendor in $(mirror_vendors); do
+    if [[ $(readlink "$CACHE/www/$vendor") != ".$vendor-$(vendor_recipe "$vendor")" ]]; then
+      need npm=npm apt-ftparchive=apt-utils gpg=gnupg dpkg-deb=dpkg zstd=zstd
+      pool_add vendor_build "$vendor"
+    fi
+  done
+}
+
+# Filled aside, then a link is moved onto the name: the mirror serves the former content or the new, whole.
+vendor_build() {
+  local vendor=$1 started=$SECONDS folder
+  folder=.$vendor-$(vendor_recipe "$vendor")
+  say "building the mirror's $vendor (about half a minute)"
+  mkdir "$CACHE/tmp/$vendor"
+  logged "mirror-$vendor" vendor_fill "$vendor" "$CACHE/tmp/$vendor"
+  rm -rf "${CACHE:?}/www/$folder"
+  mv "$CACHE/tmp/$vendor" "$CACHE/www/$folder"
+  ln -sfn "$folder" "$CACHE/tmp/$vendor.link"
+  mv -T "$CACHE/tmp/$vendor.link" "$CACHE/www/$vendor"
+  find "$CACHE/www" -maxdepth 1 -name ".$vendor-*" ! -name "$folder" -exec rm -rf {} +
+  say "mirror's $vendor built in $((SECONDS - started)) s, $(du -sh "$CACHE/www/$folder" | cut -f1)"
+}
+
+vendor_fill() {
+  (
+    set -e
+    # shellcheck source=/dev/null
+    source "$LAB_DIR/mirror/$1.sh"
+    build_repository "$2"
+  )
+}
+
+# npm_download PACKAGE VERSION: npm knows its registry and checks what comes from there.
+npm_download() {
+  local file=$CACHE/downloads/$1-$2.tgz
+  if [[ ! -s $file ]]; then
+    mkdir "$CACHE/tmp/npm-$1-$2"
+    npm pack --silent --pack-destination "$CACHE/tmp/npm-$1-$2" "$1@$2" >&2
+    mv "$CACHE/tmp/npm-$1-$2"/*.tgz "$file"
+  fi
+  echo "$file"
+}
+
+apt_index() {
+  local folder=$1 suite=$2 binary=main/binary-$ARCHITECTURE
+  mkdir -p "$folder/dists/$suite/$binary"
+  (
+    cd "$folder"
+    apt-ftparchive --arch "$ARCHITECTURE" packages pool >"dists/$suite/$binary/Packages"
+    gzip --keep --force "dists/$suite/$binary/Packages"
+    cd "dists/$suite"
+    apt-ftparchive -o "APT::FTPArchive::Release::Origin=. $suite" -o "APT::FTPArchive::Release::Label=. $suite" \
+      -o "APT::FTPArchive::Release::Suite=$suite" -o "APT::FTPArchive::Release::Codename=$suite" \
+      -o "APT::FTPArchive::Release::Architectures=$ARCHITECTURE" -o APT::FTPArchive::Release::Components=main \
+      release . >"$folder/Release.new"
+    mv "$folder/Release.new" Release
+    with_signing_key gpg --batch --yes --armor --detach-sign --output Release.gpg Release
+    with_signing_key gpg --batch --yes --clearsign --output InRelease Release
+  )
+}
+
+public_key() {
+  mkdir -p "$(dirname "$1")"
+  with_signing_key gpg --batch --yes --armor --output "$1" --export
+}
+
+# Made once: hosts that trust it keep working when a repository is built anew.
+signing_key_ready() {
+  if [[ -s $SIGNING_KEY ]]; then return; fi
+  need gpg=gnupg
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  with_keyring sh -c '
+    gpg --batch --quiet --passphrase "" --quick-generate-key "Lab mirror" rsa3072 sign never &&
+    gpg --batch --quiet --armor --export-secret-keys >"$1"' -- "$CACHE/tmp/signing-key.asc" 2>"$CACHE/logs/signing-key.log"
+  chmod 600 "$CACHE/tmp/signing-key.asc"
+  mv "$CACHE/tmp/signing-key.asc" "$SIGNING_KEY"
+}
+
+with_signing_key() {
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  with_keyring sh -c 'gpg --batch --quiet --import "$0" && exec "$@"' "$SIGNING_KEY" "$@"
+}
+
+# with_keyring COMMAND…: in a GnuPG home of its own, short enough for the agent's socket, agent stopped after.
+with_keyring() {
+  local status=0
+  (
+    GNUPGHOME=$(mktemp -d /tmp/lab-gpg.XXXXXX)
+    export GNUPGHOME
+    trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
+    "$@"
+  ) || status=$?
+  return "$status"
+}
+
+mirror_running() { [[ $(docker container inspect -f '{{.State.Running}}' "$MIRROR" 2>/dev/null) == true ]]; }
+
+mirror_start() {
+  local started=$SECONDS recipe
+  recipe=$(printf '%s' "$(sha256_of "$LAB_DIR"/mirror.sh "$LAB_DIR"/mirror/nginx.conf) ${RECIPES[debian12]} $CACHE" | sha256sum | cut -c1-16)
+  if [[ $(docker container inspect -f "{{index .Config.Labels \"$LAB.mirror\"}}" "$MIRROR" 2>/dev/null) != "$recipe" ]]; then
+    say "making the mirror's container (about ten seconds)"
+    logged mirror-image mirror_image
+    docker rm --force --volumes "$MIRROR" >/dev/null 2>&1 || true
+    docker create --pull never --name "$MIRROR" --hostname mirror.lab --network "$LAB" --network-alias mirror.lab \
+      --label "$LAB=1" --label "$LAB.mirror=$recipe" \
+      --volume "$CACHE/www:/srv/mirror:ro" "$LAB:mirror" >/dev/null
+  fi
+  if mirror_running; then return; fi
+  docker start "$MIRROR" >/dev/null
+  mirror_await
+  say "mirror started in $((SECONDS - started)) s"
+}
+
+# A host image with a web server; made by hand because a builder would keep layers that destroy cannot tell as ours.
+mirror_image() {
+  local container=$MIRROR-image
+  docker rm --force --volumes "$container" >/dev/null 2>&1 || true
+  docker run --pull never --name "$container" --network "$LAB" --label "$LAB=1" "$LAB:debian12" \
+    sh -c 'apt-get update && apt-get install --yes --no-install-recommends nginx-light && apt-get clean && rm -rf /var/lib/apt/lists/*' &&
+    docker cp "$LAB_DIR/mirror/nginx.conf" "$container:/etc/nginx/nginx.conf" &&
+    docker commit --change 'CMD ["nginx"]' "$container" "$LAB:mirror" &&
+    docker rm --force --volumes "$container"
+}
+
+mirror_await() {
+  local deadline=$((SECONDS + 30))
+  until docker exec "$MIRROR" curl --fail --silent --output /dev/null http://mirror.lab/; do
+    if [[ $SECONDS -ge $deadline ]]; then
+      die "$MIRROR" "it does not answer within 30 s" "See 'docker logs $MIRROR'."
+    fi
+    sleep 0.2
+  done
+}
