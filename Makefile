@@ -63,7 +63,7 @@ sanity: venv  ## Run ansible-test's sanity tests: modules do what they document
 
 unit: venv  ## Run the unit tests
 	$(say) 'unit tests'
-	@pytest tests/unit $(ARGS)
+	@pytest tests/unit $(if $(filter true,$(CI)),--numprocesses auto) $(ARGS)
 
 molecule: venv  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 	@tests/lab/lab.sh ready $(DISTRIBUTIONS)
@@ -76,7 +76,7 @@ molecule: venv  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 
 e2e: lab  ## Run the end-to-end tests on all distributions
 	$(say) 'end-to-end tests'
-	@pytest tests/e2e $(ARGS)
+	@pytest --verbose tests/e2e $(ARGS)
 
 benchmark: lab  ## Measure and report; asserts nothing
 	@python tests/benchmarks/run.py $(ARGS)

@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 # A change of this key makes the gateway read its secrets again and changes nothing else (measured).
 _STAMP_PATH = ("secrets", "providers", _settings.SECRET_PROVIDER, "timeoutMs")
 _STAMPS = (5000, 5001)
+_DEFAULT_PORT = 18789
 _SECRETS_MODE = 0o400
 _SETTINGS_MODE = 0o600
 
@@ -75,11 +76,13 @@ class Found(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """What should stand there."""
+    """What should stand there; ``wished`` is ``desired`` without drift that is kept, ``ours`` whose names we gave."""
 
+    wished: Settings
     desired: Settings
     settings: Settings
     secrets: Secrets
+    ours: list[str]
     keys: list[_merge.Path]
     names: list[str]
     drift: list[_merge.Path]
@@ -118,9 +121,12 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
     if (result["changed"] or not judged) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
         result["notes"] += judge(release, paths, account, plan)
         result["validated"] = True
-    unsettled = result["pending"] or not judged or found.unremembered
+    leftover = os.path.lexists(paths.previous_secrets)
+    unsettled = result["pending"] or not judged or found.unremembered or leftover
     if check_mode or not (result["changed"] or unsettled):
         return result
+    for path in (paths.settings, paths.secrets):
+        _store.sweep(path, account)
     gateway = running_gateway(params, paths, account, found)
     if result["changed"]:
         write(paths, account, found, plan, release.version)
@@ -131,12 +137,7 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
         to_confirm = False
     result["pending"] = to_confirm or not found.raw
     if not result["pending"]:
-        settle(
-            paths,
-            account,
-            {"desired": plan.desired, "secrets": sorted(plan.secrets), "release": release.version},
-            plan.settings,
-        )
+        settle(paths, account, note_of(plan, release.version), plan.settings)
     return result
 
 
@@ -163,16 +164,7 @@ def prerequisites(params: Params, account: _store.Account | None, release: _runt
 def wish(params: Params) -> Settings:
     """The one wish out of the defaults, the operator's keys and ours; everything that is wrong with it is refused."""
     settings, owned = params["settings"], params["owned"]
-    errors = _settings.teach(settings) + _settings.reserved(settings)
-    for path, value in _merge.leaves(owned):
-        asked = _merge.lookup(settings, path)
-        if asked is not _merge.MISSING and not _merge.same(asked, value):
-            remedy = "Remove it from gateway_settings; the role sets this key itself, from a variable of its own where there is one to choose."
-            errors.append(
-                OpenClawError(
-                    f"gateway_settings.{_settings.dotted(path)}", f"the role needs it to be {json.dumps(value)}", remedy
-                )
-            )
+    errors = _settings.teach(settings) + _settings.reserved(settings) + against_the_role(settings, owned)
     for name, value in params["secrets"].items():
         if not _NAME.fullmatch(name) or not isinstance(value, str) or not value:
             errors.append(
@@ -184,6 +176,24 @@ def wish(params: Params) -> Settings:
             )
     refuse(errors)
     return _merge.overlay(_merge.overlay(params["defaults"], settings), owned)
+
+
+def against_the_role(settings: Settings, owned: Settings) -> list[OpenClawError]:
+    """An error for each key that the role needs to be something else, or that has no room for one that it needs."""
+    places = {}
+    for path, _value in _merge.leaves(owned):
+        above = (path[:length] for length in range(1, len(path)))
+        place = next((key for key in above if not isinstance(_merge.lookup(settings, key), dict)), path)
+        if _merge.lookup(settings, place) is not _merge.MISSING:
+            places[place] = _merge.lookup(owned, place)
+    remedy = "Remove it from gateway_settings; the role sets this key itself, from a variable of its own where there is one to choose."
+    return [
+        OpenClawError(
+            f"gateway_settings.{_settings.dotted(place)}", f"the role needs it to be {json.dumps(value)}", remedy
+        )
+        for place, value in places.items()
+        if not _merge.same(_merge.lookup(settings, place), value)
+    ]
 
 
 def refuse(errors: t.Sequence[OpenClawError]) -> None:
@@ -277,34 +287,55 @@ def read_secrets(path: str, account: _store.Account | None) -> Secrets:
     raw = _store.read(path, account)
     try:
         secrets = json.loads(raw) if raw else {}
-    except ValueError as error:
-        raise OpenClawError(
-            path,
-            "is not JSON",
-            f"Restore it, or remove it: every secret of the inventory is written again. {type(error).__name__}.",
-        ) from None
-    return secrets if isinstance(secrets, dict) else {}
+    except ValueError:
+        secrets = None
+    if not isinstance(secrets, dict):
+        # What stands there is not quoted: it may be a secret.
+        remedy = "Restore it, or remove it: every secret of the inventory is written again."
+        raise OpenClawError(path, "is no JSON object", remedy)
+    return secrets
 
 
 def make_plan(params: Params, wished: Settings, found: Found) -> Plan:
     """From what is wished and what is there, what should be there."""
     applied: Settings = found.journal.get("applied", {})
-    attempted: Settings = found.journal.get("pending", {}).get("desired", {})
-    drift = _merge.drift(applied=applied, live=found.settings) if found.raw and not attempted else []
+    attempts = unfinished(found.journal)
+    drift = _merge.drift(applied=applied, live=found.settings) if found.raw else []
+    for attempt in attempts:
+        # What an interrupted attempt of ours wrote is no drift.
+        others = _merge.drift(applied=attempt, live=found.settings)
+        drift = [path for path in drift if path in others]
+    desired = wished
     if params["drift"] == "keep":
-        wished = _merge.adopt(desired=wished, applied=applied, live=found.settings, paths=drift)
+        desired = _merge.adopt(desired=wished, applied=applied, live=found.settings, paths=drift)
     secrets = planned_secrets(params, found)
-    names = sorted(name for name in {*secrets, *found.secrets} if secrets.get(name) != found.secrets.get(name))
+    # A secret that an interrupted attempt was about to let go is on its way out already.
+    going = {*found.secrets} - {*found.journal.get("pending", {}).get("secrets", found.secrets)} - {*secrets}
+    names = sorted(name for name in {*secrets, *found.secrets} - going if secrets.get(name) != found.secrets.get(name))
+    stamped = stamp(found, renew=bool(names))
+    wished, desired = _merge.overlay(wished, stamped), _merge.overlay(desired, stamped)
+    settings = found.settings
     # What an interrupted attempt wrote and nobody wishes any more goes, too.
-    live = _merge.merge(applied=attempted, desired={}, live=found.settings)
-    desired = _merge.overlay(wished, stamp(found, renew=bool(names)))
-    settings = _merge.merge(applied=applied, desired=desired, live=live)
-    return Plan(desired, settings, secrets, _merge.differing(found.settings, settings), names, drift)
+    for before in (*attempts, applied):
+        settings = _merge.merge(applied=before, desired=desired, live=settings)
+    ours = sorted({*our_secrets(found), *params["secrets"], *params["generate"]})
+    return Plan(wished, desired, settings, secrets, ours, _merge.differing(found.settings, settings), names, drift)
+
+
+def unfinished(journal: t.Mapping[str, t.Any]) -> list[Settings]:
+    """What interrupted attempts have wished since the last one that was settled."""
+    pending = journal.get("pending")
+    return [*pending["earlier"], pending["desired"]] if pending else []
+
+
+def our_secrets(found: Found) -> set[str]:
+    """The names of the secrets that we put there."""
+    return {*found.journal.get("secrets", []), *found.journal.get("pending", {}).get("ours", [])}
 
 
 def planned_secrets(params: Params, found: Found) -> Secrets:
     """The inventory's secrets and those that somebody else put there, without those that we gave and no longer give."""
-    ours = {*found.journal.get("secrets", []), *found.journal.get("pending", {}).get("secrets", [])}
+    ours = our_secrets(found)
     secrets = {name: value for name, value in found.secrets.items() if name not in ours or name in params["generate"]}
     for name in params["generate"]:
         secrets.setdefault(name, random.token_hex(32))
@@ -314,8 +345,10 @@ def planned_secrets(params: Params, found: Found) -> Secrets:
 def stamp(found: Found, *, renew: bool) -> Settings:
     """The key that changes whenever a secret does, so that the gateway reads its secrets again."""
     now = _merge.lookup(found.settings, _STAMP_PATH)
+    # An attempt that was interrupted between secrets and settings has its stamp still to be written.
+    wanted = next((_merge.lookup(wish, _STAMP_PATH) for wish in reversed(unfinished(found.journal))), now)
     following = _STAMPS[1] if now == _STAMPS[0] else _STAMPS[0]
-    value: t.Any = following if renew or now not in _STAMPS else now
+    value: t.Any = following if renew or wanted not in _STAMPS else wanted
     for key in reversed(_STAMP_PATH):
         value = {key: value}
     return t.cast(Settings, value)
@@ -349,21 +382,29 @@ def running_gateway(
 
 
 def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan, version: str) -> None:
-    """Journal, previous version, secrets, settings: in this order, each replaced whole."""
-    _store.sweep(paths.settings, account)
-    note = {"desired": plan.desired, "secrets": sorted(plan.secrets), "release": version, "existed": bool(found.raw)}
-    _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
-    if found.raw is not None:
-        kept = paths.previous if found.raw else f"{paths.settings}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}"
-        _store.write(kept, _store.read(paths.settings, account) or b"", account)
-    if found.secrets:
+    """Previous version, journal, secrets, settings: in this order, each replaced whole."""
+    # After an attempt that was interrupted, the version before it is the one to go back to.
+    kept = found.journal.get("pending", {}).get("existed", False)
+    if found.raw == b"":
+        unreadable = f"{paths.settings}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}"
+        _store.write(unreadable, _store.read(paths.settings, account) or b"", account)
+    elif found.raw and not kept:
+        _store.write(paths.previous, found.raw, account)
+    if found.secrets and not kept:
         _store.write(paths.previous_secrets, _store.dump(found.secrets), account, _SECRETS_MODE)
+    note = {**note_of(plan, version), "earlier": unfinished(found.journal), "existed": kept or bool(found.raw)}
+    _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
     # The settings that still run may refer to a secret that goes: it goes when the new ones are in force.
     _store.write(paths.secrets, _store.dump({**found.secrets, **plan.secrets}), account, _SECRETS_MODE)
     if plan.keys or not found.raw:
         _store.write(paths.settings, _store.dump(plan.settings), account, _SETTINGS_MODE)
     elif found.raw:
         _store.write(paths.settings, found.raw, account, _SETTINGS_MODE)
+
+
+def note_of(plan: Plan, version: str) -> dict[str, t.Any]:
+    """What the journal keeps of a plan."""
+    return {"desired": plan.wished, "secrets": sorted(plan.secrets), "ours": plan.ours, "release": version}
 
 
 def await_gateway(
@@ -378,34 +419,36 @@ def await_gateway(
     content = _store.read(paths.settings, account) or b""
     kind = _settings.reload_kind(plan.keys)
     port = _merge.lookup(plan.settings, ("gateway", "port"))
+    port = port if isinstance(port, int) else _DEFAULT_PORT
     try:
         return gateway.take(content, port=port, restart=kind == "restart", timeout=params["timeout"])
     except _runtime.Rejected as words:
-        restore(paths, account)
-        serves = gateway.bring_back(timeout=params["timeout"])
+        stopped = gateway.stop_unless_serving(found.raw or b"")
+        back = "The previous settings are back" if restore(paths, account) else "There were none before, so these stay"
+        serves = gateway.start(params["timeout"]) if stopped else True
         ending = (
-            "the gateway serves with them"
+            "and the gateway serves with them"
             if serves
             else f"but the gateway does not serve: see 'journalctl -u {params['unit']}'"
         )
         raise OpenClawError(
             paths.settings,
             f"the running gateway did not take the change: {words}",
-            f"The previous settings are back and {ending}. Correct the change in the inventory.",
+            f"{back} {ending}. Correct the change in the inventory.",
         ) from None
 
 
 def restore(paths: Paths, account: _store.Account | None) -> bool:
-    """Put the previous files back, where an attempt has been written down; whether there was one."""
+    """Put the files from before an attempt that is not settled back; whether there was one, and files before it."""
     journal = read_journal(paths, account)
     note = journal.pop("pending", None)
-    if note is None:
+    if note is None or not note["existed"]:
         return False
     previous, previous_secrets = _store.read(paths.previous, account), _store.read(paths.previous_secrets, account)
     if previous_secrets is not None:
         _store.write(paths.secrets, previous_secrets, account, _SECRETS_MODE)
         _store.remove(paths.previous_secrets, account)
-    if previous is not None and note["existed"]:
+    if previous is not None:
         _store.write(paths.settings, previous, account, _SETTINGS_MODE)
     _store.write(paths.journal, _store.dump(journal), account)
     return True
@@ -413,9 +456,11 @@ def restore(paths: Paths, account: _store.Account | None) -> bool:
 
 def roll_back(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
     """Take an unconfirmed change back."""
-    if check_mode:
-        return {"changed": "pending" in read_journal(paths, account), "pending": False, "notes": []}
-    return {"changed": restore(paths, account), "pending": False, "notes": []}
+    note = read_journal(paths, account).get("pending")
+    changed = bool(note and note["existed"])
+    if changed and not check_mode:
+        restore(paths, account)
+    return {"changed": changed, "pending": bool(note) and not changed, "notes": []}
 
 
 def confirm(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
@@ -435,7 +480,7 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
         _store.write(paths.secrets, _store.dump(kept), account, _SECRETS_MODE)
     journal: dict[str, t.Any] = {
         "applied": note["desired"],
-        "secrets": note["secrets"],
+        "secrets": [name for name in note["ours"] if name in note["secrets"]],
         "validated_by": note["release"],
     }
     raw = _store.read(paths.settings, account) or b""
@@ -449,7 +494,7 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
 def report(plan: Plan, found: Found) -> dict[str, t.Any]:
     """The module's result, with every secret in it masked."""
     applied: Settings = found.journal.get("applied", {})
-    known = known_values({**found.secrets, **plan.secrets}, plan.settings)
+    known = known_values(found.secrets, found.settings) + known_values(plan.secrets, plan.settings)
     sides = {}
     for side, settings, secrets in (("before", found.settings, found.secrets), ("after", plan.settings, plan.secrets)):
         shown = {

@@ -11,6 +11,7 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import secrets as random
 import stat
 import typing as t
@@ -18,6 +19,8 @@ import typing as t
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 _DIRECTORY_MODE = 0o755
+# No file that a role writes comes near it, and no module may take the memory that a log file would.
+_CONTENT_LIMIT = 8 << 20
 
 
 class Entry(t.NamedTuple):
@@ -46,21 +49,22 @@ def wish(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> Entry
         raise OpenClawError(f"The path {path}", "is not absolute", "Write it from the root of the filesystem.")
     if state == "link" and not entry["src"]:
         raise OpenClawError(f"The link {path}", "points to nothing", "Give it a src.")
-    mode = entry["mode"] or (f"{_DIRECTORY_MODE:o}" if state == "directory" else defaults["mode"])
-    try:
-        bits = int(mode, 8)
-    except ValueError as error:
+    mode = entry["mode"] or (f"{_DIRECTORY_MODE:04o}" if state == "directory" else defaults["mode"])
+    # Unquoted, YAML reads 0644 as the number 420, and 644 as what is 01204.
+    if not isinstance(mode, str) or not re.fullmatch(r"0?[0-7]{3,4}", mode):
         raise OpenClawError(
-            f"The mode of {path}", f"'{mode}' is not an octal number", 'Quote it, as in "0644".'
-        ) from error
+            f"The mode of {path}", f"{mode!r} is not an octal number in quotes", 'Write it as in "0644".'
+        )
     return Entry(
         path=os.path.normpath(path),
         state=state,
-        content=None if entry["content"] is None or state != "file" else entry["content"].encode(),
+        content=None
+        if entry["content"] is None or state != "file"
+        else entry["content"].encode(errors="surrogateescape"),
         src=entry["src"] if state == "link" else None,
-        owner=entry["owner"] or defaults["owner"] or None,
-        group=entry["group"] or defaults["group"] or None,
-        mode=None if state in ("link", "absent") else bits,
+        owner=_as_name(pwd.getpwuid, entry["owner"] or defaults["owner"]),
+        group=_as_name(grp.getgrgid, entry["group"] or defaults["group"]),
+        mode=None if state in ("link", "absent") else int(mode, 8),
     )
 
 
@@ -78,9 +82,12 @@ def look(path: str) -> Entry:
         return Entry(path, "directory", owner=owner, group=group, mode=mode)
     if not stat.S_ISREG(status.st_mode):
         return Entry(path, "other", owner=owner, group=group, mode=mode)
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(handle, "rb") as file:
-        return Entry(path, "file", content=file.read(), owner=owner, group=group, mode=mode)
+    content = None
+    if status.st_size <= _CONTENT_LIMIT:
+        # Not waiting: a pipe may have taken the file's place meanwhile.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            content = file.read()
+    return Entry(path, "file", content=content, owner=owner, group=group, mode=mode)
 
 
 def _name_of(look_up: t.Callable[[int], t.Any], number: int) -> str:
@@ -90,8 +97,20 @@ def _name_of(look_up: t.Callable[[int], t.Any], number: int) -> str:
         return str(number)
 
 
-def plan(wishes: t.Sequence[Entry]) -> list[Change]:
-    """The changes in the order in which they are made; what cannot be done is refused here."""
+def _as_name(look_up: t.Callable[[int], t.Any], owner: str | None) -> str | None:
+    """An owner as look() tells it: by name where there is one."""
+    return _name_of(look_up, int(owner)) if owner and owner.isdecimal() else owner or None
+
+
+def plan(wishes: t.Sequence[Entry], *, strict: bool = True) -> list[Change]:
+    """The changes in the order in which they are made; what cannot be done is refused here.
+
+    :param strict: refuse owners and parents that do not exist; in check mode, another task would have made them.
+    """
+    paths = [wish.path for wish in wishes]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise OpenClawError(path, "stands in the list twice", "Remove one of the two entries.")
     changes = [Change(look(wish.path), wish) for wish in wishes]
     for found, wished in changes:
         # Replacing what somebody put there as something else is not ours to decide, but for files and links.
@@ -104,8 +123,24 @@ def plan(wishes: t.Sequence[Entry]) -> list[Change]:
             if any(os.path.join(found.path, name) not in kept for name in os.listdir(found.path)):
                 raise OpenClawError(wished.path, "the directory is not empty", "Remove what is in it first.")
     due = [change for change in changes if differs(change)]
+    if strict:
+        _refuse_homeless(wishes, due)
     made = [change for change in due if change.wish.state != "absent"]
     return made + [change for change in reversed(due) if change.wish.state == "absent"]
+
+
+def _refuse_homeless(wishes: t.Iterable[Entry], due: t.Iterable[Change]) -> None:
+    """Refuse what has no directory to stand in, or nobody to belong to."""
+    to_make = {change.wish.path for change in due if change.wish.state != "absent"}
+    directories: set[str] = set()
+    for wished in wishes:
+        parent = os.path.dirname(wished.path)
+        if wished.path in to_make:
+            if parent not in directories and not os.path.isdir(parent):
+                raise OpenClawError(wished.path, f"{parent} is not a directory", "List it as a directory before this.")
+            _owner_of(wished)
+        if wished.state == "directory":
+            directories.add(wished.path)
 
 
 def differs(change: Change) -> bool:
@@ -136,7 +171,7 @@ def carry_out(change: Change) -> None:
         elif wished.state == "directory":
             if found.state == "absent":
                 os.mkdir(wished.path, 0o700)
-            _set_attributes(wished.path, wished)
+            _set_attributes(wished.path, wished, os.O_DIRECTORY)
         elif wished.state == "link":
             _replace(wished, lambda temporary: os.symlink(str(wished.src), temporary))
         elif wished.content is not None and (found.state != "file" or found.content != wished.content):
@@ -173,13 +208,25 @@ def _fill(path: str, wished: Entry) -> None:
         os.fsync(handle)
 
 
-def _set_attributes(path: str, wished: Entry) -> None:
-    uid = _number(pwd.getpwnam, wished.owner, path)
-    gid = _number(grp.getgrnam, wished.group, path)
-    os.chown(path, uid, gid, follow_symlinks=False)
-    # After chown, which clears the set-group bit.
-    if wished.mode is not None:
-        os.chmod(path, wished.mode)
+def _set_attributes(path: str, wished: Entry, flags: int = 0) -> None:
+    uid, gid = _owner_of(wished)
+    if wished.state == "link":
+        os.chown(path, uid, gid, follow_symlinks=False)
+        return
+    # By descriptor: where others may write, the path can become a link to something else between two calls.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags)
+    try:
+        os.fchown(handle, uid, gid)
+        # After fchown, which clears the set-group bit.
+        if wished.mode is not None:
+            os.fchmod(handle, wished.mode)
+    finally:
+        os.close(handle)
+
+
+def _owner_of(wished: Entry) -> tuple[int, int]:
+    """The numbers of owner and group; -1 leaves what is."""
+    return _number(pwd.getpwnam, wished.owner, wished.path), _number(grp.getgrnam, wished.group, wished.path)
 
 
 def _number(look_up: t.Callable[[str], t.Any], name: str | None, path: str) -> int:
@@ -193,8 +240,14 @@ def _number(look_up: t.Callable[[str], t.Any], name: str | None, path: str) -> i
         ) from error
 
 
-def undo(change: Change) -> dict[str, t.Any]:
-    """The entry that makes a path what it was."""
+def undo(changes: t.Sequence[Change]) -> list[dict[str, t.Any]]:
+    """The entries that make the paths what they were."""
+    # Backwards, so that what is in a directory comes after it again. What is absent is removed backwards anyway.
+    back = [_undo_of(change) for change in reversed(changes) if change.found.state != "absent"]
+    return back + [_undo_of(change) for change in changes if change.found.state == "absent"]
+
+
+def _undo_of(change: Change) -> dict[str, t.Any]:
     found = change.found
     entry: dict[str, t.Any] = {"path": found.path, "state": found.state}
     if found.content is not None:

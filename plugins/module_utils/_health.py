@@ -139,11 +139,19 @@ class Patience:
         else:
             self.settling_since = elapsed if self.settling_since is None else self.settling_since
             left = min(left, self.settling_since + self.settle - elapsed)
-        # A unit in this state is not started again by itself.
-        given_up = verdict == "unreachable" and seen.unit_properties.get("ActiveState") == "failed"
+        given_up = verdict == "unreachable" and _is_hopeless(seen.unit_properties)
         if lasting or given_up or left <= 0:
             return None
         return min(left, self.interval * 2.0 ** min(self.refusals, 16), max(REFUSED_PAUSE, self.interval))
+
+
+def _is_hopeless(unit: t.Mapping[str, str]) -> bool:
+    """Whether a unit is not started again by itself, or has failed to start for the second time in a row.
+
+    Three failed starts within five minutes make OpenClaw come up with every channel off: the third is not waited for.
+    """
+    failed_again = unit.get("SubState") == "auto-restart" and unit.get("ExecMainStatus", "0") != "0"
+    return unit.get("ActiveState") == "failed" or (failed_again and unit.get("NRestarts", "0") != "0")
 
 
 def without_secret(value: t.Any, secret: str | None) -> t.Any:
@@ -220,9 +228,14 @@ def is_accepted(probe: Probe | None) -> bool:
     return allowed or (probe.status == 404 and _object(probe).get("ok") is False and _error_type(probe) == "not_found")
 
 
-def is_refused(probe: Probe | None) -> bool:
-    """Whether the credential of an authenticated call was refused, in OpenClaw's words."""
+def is_unauthorized(probe: Probe | None) -> bool:
+    """Whether the credential of an authenticated call was looked at and refused, in OpenClaw's words."""
     return probe is not None and probe.status == 401 and _error_type(probe) == "unauthorized"
+
+
+def is_refused(probe: Probe | None) -> bool:
+    """Whether the credential of an authenticated call was refused, or not even looked at after too many wrong ones."""
+    return is_unauthorized(probe) or (probe is not None and probe.status == 429)
 
 
 def judge(seen: Observations, patience: Patience | None = None) -> Verdict:
@@ -363,7 +376,7 @@ def _unit(seen: Observations) -> t.Iterator[Finding]:
     elif said.get("LoadState") == "not-found":
         phrase, remedy = "systemd knows no such unit", "Install the gateway, or correct unit."
     elif status == "78" and result not in _SIGNAL_RESULTS:
-        phrase += "; 78 means that OpenClaw refuses its configuration, and that it is not started again"
+        phrase += "; 78 means that OpenClaw refuses its configuration or its state, or that the host was too busy for its start"
         remedy = f"Run openclaw config validate, and look at journalctl --unit {seen.unit} --lines 50."
     elif active == "active":
         remedy = f"The process runs: it is still starting, or listens elsewhere than at url. {remedy}"
@@ -449,7 +462,7 @@ def _credential(seen: Observations) -> t.Iterator[Finding]:
     if probe is None or is_accepted(probe):
         return
     seen_as, remedy = _unexpected(probe), "Look at the gateway's log."
-    if is_refused(probe):
+    if is_unauthorized(probe):
         seen_as = "the credential is refused"
         remedy = "The running gateway has another one: let it reload its secrets (it does not watch the file), or correct token_file and token_name."
     elif probe.status == 429:
@@ -460,7 +473,7 @@ def _credential(seen: Observations) -> t.Iterator[Finding]:
 
 def _wrong_credential(seen: Observations) -> t.Iterator[Finding]:
     probe, subject = seen.probes.get("wrong_credential"), f"{seen.url}/tools/invoke"
-    if probe is None or is_refused(probe):
+    if probe is None or is_unauthorized(probe):
         return
     if is_accepted(probe):
         remedy = "Whoever reaches the port rules the gateway: set gateway.auth.mode to token now."
@@ -553,6 +566,7 @@ __all__ = (
     "is_gateway",
     "is_refused",
     "is_started",
+    "is_unauthorized",
     "judge",
     "properties",
     "without_secret",

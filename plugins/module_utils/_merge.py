@@ -50,8 +50,10 @@ def _merged_value(*, applied: t.Any, desired: t.Any, live: t.Any) -> t.Any:
         desired=desired,
         live=live if isinstance(live, dict) else {},
     )
-    # Wishing only that keys are absent does not create the object that would hold them.
-    return MISSING if desired and not merged and live is MISSING else merged
+    if desired and not merged and not isinstance(live, dict):
+        # Wishing only that keys are absent does not make the object that would hold them, nor replace what stands there.
+        return _released(applied=applied, live=live)
+    return merged
 
 
 def _released(*, applied: t.Any, live: t.Any) -> t.Any:

@@ -330,6 +330,7 @@ _MISSING = re.compile(r"\b(ETARGET|E404|ENOVERSIONS)\b")
 _DENIED = re.compile(r"\b(EACCES|EPERM|EROFS)\b")
 _REFUSED = re.compile(r"\b(E401|E403|ENEEDAUTH)\b")
 _FULL = re.compile(r"\b(ENOSPC|EDQUOT)\b")
+_NEEDS_NODE = re.compile(r"requires Node (.+?)\.?\s*$.*?detected Node (\S+)", re.MULTILINE | re.DOTALL)
 _NOISE = re.compile(r"A complete log of this run|^npm (?:error|ERR!)\s*$|-debug-\d+\.log")
 
 
@@ -382,6 +383,9 @@ def explain_failure(version: str, output: str, *, status: int, path: str, cache:
             f"the npm registry refuses this host: {last_words(output)}",
             f"Put the registry's credential into {cache}/.npmrc (root, mode 0600).",
         )
+    node = _NEEDS_NODE.search(output)
+    if node:
+        return wrong_node(version, node[2], node[1])
     if _DENIED.search(output):
         return OpenClawError(
             subject,

@@ -22,15 +22,25 @@ SECRET_PROVIDER = "clawops"  # noqa: S105 - a name, no password
 # Keys that the program keeps for itself (measured: docs/openclaw.md, "The settings file").
 PROGRAM_KEYS = ("meta", "wizard")
 
+# Every path that the release itself marks as sensitive is covered (204 in 2026.9.6, docs/openclaw.md), and some more:
+# a value masked in vain costs a look at the host, one shown in vain a new secret.
 _SECRET_KEY = re.compile(
-    r"token|password|passwd|secret|passphrase|api_?key|private_?key|credential|authorization|cookie|webhookurl",
+    r"token|password|passwd|secret|passphrase|(api|private|encrypt|session)[_-]?key|^key$|auth_?tag|serviceaccount|credential|authorization"
+    r"|cookie|(webhook|incoming|proxy)_?url|(certificate|identity|knownhosts)data",
     re.IGNORECASE,
 )
-# Their names look secret, their values are not: limits, switches, names, paths.
+# Their names look secret, their values are not: limits, switches, names, places.
 _NOT_SECRET_KEY = re.compile(
-    r"(max|limit|budget|count|reserve|context|completion|prompt).*tokens?|(file|path|mode|ms|env|header|headers|enabled)$",
+    r"(max|limit|budget|count|reserve|context|completion|prompt|input|output|total).*tokens?|tokens?(count|limit|budget)"
+    r"|(file|path|mode|ms|enabled)$",
     re.IGNORECASE,
 )
+# Whatever stands below these keys is meant for another program's environment or request.
+_SECRET_PARENTS = {"env", "vars", "headers", "edgeAuth"}
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
+# What OpenClaw itself shows in place of a secret; written back, it would replace the secret.
+_PLACEHOLDERS = ("__OPENCLAW_REDACTED__", "[redacted]", "***", MASK)
+_REFERENCE = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}|\$[A-Z_][A-Z0-9_]*")
 _VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}|^\$([A-Z_][A-Z0-9_]*)$")
 # What systemd puts into the environment of a service with User= [systemd.exec(5)].
 _SYSTEMD_VARIABLES = ("HOME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
@@ -155,8 +165,17 @@ def _matches(pattern: t.Sequence[str], path: t.Sequence[str]) -> bool:
 
 
 def reserved(settings: Settings) -> list[OpenClawError]:
-    """Keys that only the program may write, and keys that are no strings of text."""
-    return [
+    """Keys that only the program may write, and masks that somebody took for values."""
+    masks = [
+        OpenClawError(
+            f"gateway_settings.{dotted(path)}",
+            f"'{value}' is what is shown in place of a secret, not the secret",
+            "Put the real value into gateway_secrets and refer to it with the filter secret_ref.",
+        )
+        for path, value in walk(settings)
+        if value in _PLACEHOLDERS
+    ]
+    return masks + [
         OpenClawError(f"gateway_settings.{key}", "OpenClaw keeps this key for itself", "Remove it from the inventory.")
         for key in PROGRAM_KEYS
         if key in settings
@@ -191,7 +210,8 @@ def undefined_secrets(settings: Settings, secrets: t.Collection[str]) -> list[Op
 def undefined_variables(settings: Settings, variables: t.Collection[str]) -> list[OpenClawError]:
     """An error for each ``${VARIABLE}`` that the gateway's environment will not have."""
     inline = settings.get("env", {}).get("vars") if isinstance(settings.get("env"), dict) else None
-    known = {*variables, *(inline if isinstance(inline, dict) else ()), *_SYSTEMD_VARIABLES}
+    defined = [name for name, value in inline.items() if value is not None] if isinstance(inline, dict) else []
+    known = {*variables, *defined, *_SYSTEMD_VARIABLES}
     errors = []
     for path, value in walk(settings):
         names: set[str] = set()
@@ -241,8 +261,12 @@ def _remedy(message: str, allowed: t.Any) -> str:
 
 def is_secret_path(path: t.Sequence[str]) -> bool:
     """Whether the name of a key says that its value is a secret."""
-    name = next((key for key in reversed(path) if not key.isdigit()), "")
-    return bool(_SECRET_KEY.search(name)) and not _NOT_SECRET_KEY.search(name)
+    names = [key for key in path if not key.isdigit()]
+    if not names:
+        return False
+    if _SECRET_PARENTS.intersection(names[:-1]) or names[-2:] == ["auth", "value"]:
+        return True
+    return bool(_SECRET_KEY.search(names[-1])) and not _NOT_SECRET_KEY.search(names[-1])
 
 
 def plain_secrets(settings: Settings) -> list[tuple[Path, str]]:
@@ -251,7 +275,7 @@ def plain_secrets(settings: Settings) -> list[tuple[Path, str]]:
         (path, value)
         for path, value in walk(settings)
         if isinstance(value, str) and value and value != MASK and not _VARIABLE.search(value)
-        if is_secret_path(path) or path[:2] == ("env", "vars")
+        if is_secret_path(path)
         if not _inside_reference(settings, path)
     ]
 
@@ -266,20 +290,21 @@ def _inside_reference(settings: t.Any, path: t.Sequence[str]) -> bool:
 def redact(value: t.Any, known: t.Collection[str] = (), path: tuple[str, ...] = ()) -> t.Any:
     """A copy that may be shown: values of secret keys and every known secret are masked."""
     if is_secret_ref(value):
-        return dict(value)
+        return {key: scrub(item, known) if isinstance(item, str) else item for key, item in value.items()}
     if isinstance(value, dict):
-        return {key: redact(item, known, (*path, str(key))) for key, item in value.items()}
+        return {scrub(str(key), known): redact(item, known, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list):
         return [redact(item, known, (*path, str(index))) for index, item in enumerate(value)]
     if isinstance(value, str) and value:
-        if (is_secret_path(path) or path[:2] == ("env", "vars")) and not _VARIABLE.search(value):
+        if is_secret_path(path) and not _REFERENCE.fullmatch(value):
             return MASK
         return scrub(value, known)
     return value
 
 
 def scrub(text: str, known: t.Collection[str]) -> str:
-    """*text* with every known secret in it masked; longer ones first, so that none leaves a tail."""
+    """*text* with every known secret and every password in a URL masked; longer ones first, so that none leaves a tail."""
+    text = _URL_CREDENTIALS.sub(MASK, text)
     for secret in sorted(known, key=len, reverse=True):
         if secret:
             text = text.replace(secret, MASK)

@@ -14,6 +14,7 @@ description:
   - A task costs over ssh the same however little it does. A role that owns many small files ensures them all with one.
   - Everything is looked at before anything is touched. Files and links are replaced as a whole, and never written through
     a link that stands in their place.
+  - Not for secrets. What is written appears in diffs, in RV(undo) and in the host's log.
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -53,7 +54,7 @@ options:
         type: str
       mode:
         description: Octal mode as a quoted text; O(mode) where it is left out.
-        type: str
+        type: raw
   owner:
     description: Owner of the entries that name none; C(root) makes sense, empty leaves it.
     type: str
@@ -61,8 +62,8 @@ options:
     description: Group of the entries that name none; empty leaves it.
     type: str
   mode:
-    description: Octal mode of the files that name none, V(0755) for directories.
-    type: str
+    description: Octal mode, as a quoted text, of the files that name none; directories then have V(0755).
+    type: raw
     default: "0644"
 """
 
@@ -103,6 +104,17 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _files
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 
+def report(wishes: t.Sequence[_files.Entry], changes: t.Sequence[_files.Change]) -> dict[str, t.Any]:
+    """The module's result after these changes."""
+    return {
+        "changed": bool(changes),
+        "changed_paths": [change.wish.path for change in changes],
+        "missing": _files.missing(wishes),
+        "undo": _files.undo(changes),
+        "diff": [_files.difference(change) for change in changes],
+    }
+
+
 def main() -> None:
     entry: dict[str, t.Any] = {
         "path": {"type": "path", "required": True},
@@ -111,32 +123,30 @@ def main() -> None:
         "src": {"type": "str"},
         "owner": {"type": "str"},
         "group": {"type": "str"},
-        "mode": {"type": "str"},
+        "mode": {"type": "raw"},
     }
     module = AnsibleModule(
         argument_spec={
             "entries": {"type": "list", "elements": "dict", "required": True, "options": entry},
             "owner": {"type": "str"},
             "group": {"type": "str"},
-            "mode": {"type": "str", "default": "0644"},
+            "mode": {"type": "raw", "default": "0644"},
         },
         supports_check_mode=True,
     )
+    done: list[_files.Change] = []
+    wishes: list[_files.Entry] = []
     try:
         wishes = [_files.wish(entry, module.params) for entry in module.params["entries"]]
-        changes = _files.plan(wishes)
-        if not module.check_mode:
-            for change in changes:
+        changes = _files.plan(wishes, strict=not module.check_mode)
+        for change in changes:
+            if not module.check_mode:
                 _files.carry_out(change)
+            done.append(change)
     except OpenClawError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=bool(changes),
-        changed_paths=[change.wish.path for change in changes],
-        missing=_files.missing(wishes),
-        undo=[_files.undo(change) for change in reversed(changes)],
-        diff=[_files.difference(change) for change in changes],
-    )
+        # What is done already can be undone by the play, after a failure too.
+        module.fail_json(msg=str(error), **report(wishes, done))
+    module.exit_json(**report(wishes, done))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ description:
 notes:
   - The credential is read on the host from O(token_file). It is in no argument and in no result, and it is sent only to
     a server that has answered C(/startupz) as OpenClaw does, over TLS only when chain and name of its certificate are right.
-  - OpenClaw answers a wrong credential from loopback only after 0.25 seconds, and twice as late for each further one
-    within a minute, up to 5 seconds; other addresses are locked out after ten. That is why the wrong credential is tried
-    once, after the right one (which clears the count), and why a refused credential is tried again ever more rarely.
+  - OpenClaw answers a wrong credential from loopback only after 0.25 seconds, and twice as late for each further one within a
+    minute, up to 5 seconds; any other address it locks out for five minutes after ten within a minute, the right credential
+    included. That is why the wrong credential is tried once, after the right one (which clears the count), and why a refused
+    credential is tried again ever more rarely.
   - Proxy variables of the environment are not used, and redirects are not followed.
 attributes:
   check_mode:
@@ -56,7 +57,7 @@ options:
     description:
       - Seconds to go on looking until the gateway is healthy. V(0) looks once.
       - It is given up earlier when what answers does not get healthy within O(settle), and when systemd says that O(unit)
-        has failed, because nothing starts it again then.
+        has failed, because nothing starts it again then, or that its start has failed for the second time in a row.
       - A look that has begun is finished, so the module can take longer by some times O(timeout).
     type: int
     default: 0
@@ -211,6 +212,7 @@ figures:
 """
 
 import dataclasses
+import functools
 import json
 import secrets
 import time
@@ -283,15 +285,18 @@ class Gateway:
         """One look at everything that may be asked again and again."""
         wanted = {name: self.params[name] for name in ("version", "min_days_left", "unit")}
         seen = health.Observations(str(self.client.origin), credential_problem=self.credential_problem, **wanted)
-        startupz = seen.probes["startupz"] = self.ask(self.client, "/startupz")
-        if self.token and health.is_gateway(startupz) and "version" not in (startupz.says or {}):
-            startupz = seen.probes["startupz"] = self.ask(self.client, "/startupz", token=self.token)
+        startupz = seen.probes["startupz"] = self.ask("/startupz")
         if health.is_started(startupz):
-            seen.probes |= {name: self.ask(self.client, f"/{name}", token=self.token) for name in ("readyz", "healthz")}
-            if self.params["check_websocket"]:
-                seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
+            # First, because every request that shows a wrong credential counts towards a lock-out.
             if self.token:
                 seen.probes["authenticated_call"] = self.call(self.token)
+            # Only loopback and those who have shown the credential are told more than yes or no.
+            shown = self.token if health.is_accepted(seen.probes.get("authenticated_call")) else None
+            if shown and "version" not in (startupz.says or {}):
+                seen.probes["startupz"] = self.ask("/startupz", token=shown)
+            seen.probes |= {name: self.ask(f"/{name}", token=shown) for name in ("readyz", "healthz")}
+            if self.params["check_websocket"]:
+                seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])
@@ -307,13 +312,13 @@ class Gateway:
             if self.params["check_wrong_credential"] and not refused:
                 seen.probes["wrong_credential"] = self.call(secrets.token_hex(24))
             if self.stranger:
-                seen.probes["client_certificate"] = self.ask(self.stranger, "/startupz")
+                seen.probes["client_certificate"] = self.probe(functools.partial(self.stranger.request, "/startupz"))
 
     def call(self, token: str) -> health.Probe:
-        return self.ask(self.client, "/tools/invoke", token=token, body=CALL, patience=REFUSAL_DELAY)
+        return self.ask("/tools/invoke", token=token, body=CALL, patience=REFUSAL_DELAY)
 
-    def ask(self, client: http.Client, path: str, **options: t.Any) -> health.Probe:
-        return self.probe(lambda: client.request(path, **options))
+    def ask(self, path: str, **options: t.Any) -> health.Probe:
+        return self.probe(lambda: self.client.request(path, **options))
 
     def probe(self, exchange: t.Callable[[], http.Answer]) -> health.Probe:
         try:

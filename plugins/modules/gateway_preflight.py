@@ -233,8 +233,9 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
         if os.path.exists(manifest):
             engines = json.loads(_host.read_text(manifest)).get("engines", {}).get("node", "")
             return {"version": version, "installed": True, "engines": engines}
-        if version in known:
-            return {"version": version, "installed": False, "engines": known[version]}
+        # One that will be refused is not asked for: whether the registry still has it changes nothing.
+        if version in known or is_unsafe(module.params, version):
+            return {"version": version, "installed": False, "engines": known.get(version, "")}
     npm = module.get_bin_path("npm")
     if npm is None:
         return {"version": version, "installed": False, "engines": ""}
@@ -246,6 +247,11 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
         os.path.join(module.params["releases_path"], exact, "node_modules/openclaw/package.json")
     )
     return {"version": exact, "installed": installed, "engines": manifest.get("engines", {}).get("node", "")}
+
+
+def is_unsafe(params: t.Mapping[str, t.Any], version: str) -> bool:
+    """Whether the release is known not to be safe, and the operator has not insisted on it."""
+    return not params["allow_unsafe_version"] and _release.is_older(version, params["minimum_safe"]["version"])
 
 
 def ask_registry(module: AnsibleModule, npm: str, *words: str) -> t.Any:

@@ -157,6 +157,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _release
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# npm writes less than this between two looks at the disk, where the disk is slow enough to matter.
+FULL_BELOW = 8 << 20
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -307,7 +309,7 @@ def note(job: Job, text: str) -> None:
 
 
 def npm_progress(job: Job) -> t.Callable[[], None]:
-    """Notes every five seconds how much has been written, as the file system sees it."""
+    """Notes every five seconds how much has been written, and ends npm when the disk is full."""
     began = time.monotonic()
     noted = began
     free_before = shutil.disk_usage(job.store).free
@@ -315,12 +317,22 @@ def npm_progress(job: Job) -> t.Callable[[], None]:
     def progress() -> None:
         nonlocal noted
         now = time.monotonic()
+        # On a full disk npm goes on for minutes, and leaves files that are too short without a word about it.
+        if is_full(job.store) or is_full(job.cache):
+            raise _release.disk_full(job.version, str(job.store), str(job.cache))
         if now - noted >= 5:
             noted = now
             written = max(free_before - shutil.disk_usage(job.store).free, 0) >> 20
             note(job, f"npm has run for {now - began:.0f} s, and about {written} MB have been written")
 
     return progress
+
+
+def is_full(path: Path) -> bool:
+    """Whether a file system has no space left, or no room for more files."""
+    status = os.statvfs(path)
+    # Some file systems do not count files, and say 0 of 0.
+    return status.f_bavail * status.f_frsize < FULL_BELOW or (status.f_files > 0 and status.f_favail < 100)
 
 
 # ---- installing --------------------------------------------------------------------------------------
@@ -409,6 +421,8 @@ def install_with_npm(job: Job, lock: int) -> None:
     note(job, " ".join(command))
     status, output = run(job, command, lock, npm_progress(job))
     note(job, f"npm ended with status {status}\n{output.rstrip()}".rstrip())
+    if is_full(job.store) or is_full(job.cache):
+        raise _release.disk_full(job.version, str(job.store), str(job.cache))
     if status == 0:
         return
     if _release.is_missing(output):

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import typing as t
 from collections.abc import Iterator
 
@@ -16,7 +18,13 @@ from ansible_collections.clawops.openclaw.tests.e2e import lab
 
 @pytest.fixture(scope="session")
 def deployed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of a host with a healthy gateway, for tests whose subject is not the installation."""
+    """An image of a host with a healthy gateway, for tests whose subject is not the installation.
+
+    Whoever writes a test saves the minutes of this with an image of an earlier run: CLAWOPS_E2E_IMAGE=e2e-golden.
+    """
+    if kept := os.environ.get("CLAWOPS_E2E_IMAGE"):
+        yield kept
+        return
     name = "e2e-golden"
     lab.up({name: "debian12"})
     where = lab.inventory(tmp_path_factory.mktemp("golden"), {name: {}})
@@ -36,22 +44,40 @@ class Gateway(t.NamedTuple):
     where: t.Any
 
 
-def wait_until_serving(host: lab.Host, seconds: int = 120) -> None:
+def wait_until_serving(host: lab.Host, seconds: int = 240) -> None:
     """Wait until the gateway has started."""
     host.run(f"timeout {seconds} bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 0.5; done'")
+
+
+@contextlib.contextmanager
+def gateways(image: str, folders: pytest.TempPathFactory) -> Iterator[t.Callable[..., Gateway]]:
+    """Start hosts with a serving gateway; they are thrown away after the block."""
+    names: list[str] = []
+
+    def start(name: str, **variables: t.Any) -> Gateway:
+        names.append(name)
+        host = lab.up({name: image})[name]
+        wait_until_serving(host)
+        return Gateway(host, lab.inventory(folders.mktemp(name), {name: {}}, **variables))
+
+    try:
+        yield start
+    finally:
+        if names:
+            lab.down(names)
 
 
 @pytest.fixture
 def start_gateway(deployed_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t.Callable[..., Gateway]]:
     """Start hosts with a serving gateway: ``start_gateway("name")``; they are thrown away after the test."""
-    names: list[str] = []
+    with gateways(deployed_image, tmp_path_factory) as start:
+        yield start
 
-    def start(name: str, **variables: t.Any) -> Gateway:
-        host = lab.up({name: deployed_image})[name]
-        names.append(name)
-        wait_until_serving(host)
-        return Gateway(host, lab.inventory(tmp_path_factory.mktemp(name), {name: {}}, **variables))
 
-    yield start
-    if names:
-        lab.down(names)
+@pytest.fixture(scope="module")
+def start_shared_gateway(
+    deployed_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[t.Callable[..., Gateway]]:
+    """The same for hosts that the tests of one module share."""
+    with gateways(deployed_image, tmp_path_factory) as start:
+        yield start

@@ -59,10 +59,15 @@ class Host:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def run(self, command: str, *, check: bool = True) -> str:
+    def run(self, command: str, *, check: bool = True, stdin: str = "") -> str:
         """The output of a shell command, run as root on the host."""
         done = subprocess.run(
-            [LAB, "exec", self.name, "bash", "-c", command], capture_output=True, text=True, check=False, timeout=300
+            [LAB, "exec", self.name, "bash", "-c", command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{self.name}: {command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -93,6 +98,21 @@ class Host:
 
     def serves(self, port: int = 18789) -> bool:
         return self.startup(port).get("status") == "started"
+
+    def process(self) -> int:
+        """The gateway's process, 0 where none runs."""
+        return int(self.run(f"systemctl show -p MainPID --value {UNIT}").strip() or 0)
+
+    def packages(self) -> str:
+        """Every installed package with its version."""
+        return self.run("dpkg-query -W -f '${Package} ${Version} ${Status}\\n'")
+
+    def accepts(self, token: str, port: int = 18789) -> bool:
+        """Whether the gateway answers an authenticated call; the token travels in no argument."""
+        call = f"curl -s -m 15 -o /dev/null -w '%{{http_code}}' -K - http://127.0.0.1:{port}/tools/invoke"
+        wish = json.dumps({"tool": "sessions_list", "args": {}})
+        header = f'header = "Authorization: Bearer {token}"\nheader = "Content-Type: application/json"\n'
+        return self.run(call, stdin=f"{header}data = {json.dumps(wish)}\n").strip() == "200"
 
     def digest(self) -> str:
         """One figure for all that the collection owns on the host: content, owner and mode, not the gateway's state."""

@@ -152,6 +152,8 @@ engine_halt() {
       'index($2 "/", data "/") == 1 || index($2 "/", run "/") == 1 {print $2}' /proc/self/mounts | sort -r
   )
   rm -rf "$ENGINE_DATA" "$ENGINE_RUN" /run/docker.sock
+  # Made for plugins, wherever the engine keeps its own state.
+  if [[ -d /run/docker ]]; then find /run/docker -depth -type d -empty -delete; fi
 }
 
 process_stop() {

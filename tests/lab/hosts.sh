@@ -59,7 +59,8 @@ host_start() { with_lock "host-$1" host_start_locked "$@"; }
 
 host_start_locked() {
   local name=$1 image=$2 state
-  state=$(docker container inspect -f "{{.State.Status}} {{index .Config.Labels \"$LAB.host\"}}" "$name" 2>/dev/null || true)
+  # By filter: 'inspect' would take a short name for the beginning of a container's id.
+  state=$(docker ps --all --filter "name=^$name\$" --format "{{.State}} {{.Label \"$LAB.host\"}}")
   case $state in
     '') host_create "$name" "$image" ;;
     *" $image") ;;
@@ -121,8 +122,7 @@ host_overdue() {
   die "host $1" "$3 after 90 s" "Look inside: lab.sh exec $1 journalctl -b."
 }
 
-# The lab's own: containers that `up` made, running or not.
-hosts_names() { docker ps --filter "label=$LAB=1" --filter "label=$LAB.host" --format '{{.Names}}' "$@" | sort; }
+host_address() { docker container inspect -f "{{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$1" 2>/dev/null; }
 
 host_known() {
   [[ -n $(docker ps -aq --filter "label=$LAB.host" --filter "name=^$1\$") ]] ||
@@ -158,11 +158,12 @@ lab_exec() {
 }
 
 lab_list() {
-  local name
+  local name image state
   if ! engine_answers; then return; fi
-  for name in $(hosts_names --all); do
-    docker inspect -f "{{.Name}} {{index .Config.Labels \"$LAB.host\"}} {{.State.Status}} {{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$name"
-  done | sed 's|^/||' | column -t
+  docker ps --all --filter "label=$LAB=1" --filter "label=$LAB.host" \
+    --format "{{.Names}} {{.Label \"$LAB.host\"}} {{.State}}" | sort | while read -r name image state; do
+    printf '%-24s %-16s %-8s %s\n' "$name" "$image" "$state" "$(host_address "$name")"
+  done
 }
 
 ssh_key_ready() {
@@ -173,8 +174,9 @@ ssh_key_ready() {
 
 ssh_config_write() {
   local name address
-  for name in $(hosts_names); do
-    address=$(docker inspect -f "{{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$name" 2>/dev/null) || continue
+  for name in $(docker ps --filter "label=$LAB=1" --filter "label=$LAB.host" --format '{{.Names}}' | sort); do
+    # Another caller may have removed it meanwhile.
+    address=$(host_address "$name") || continue
     cat <<CONFIG
 Host $name
   HostName $address

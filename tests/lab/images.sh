@@ -92,15 +92,14 @@ images_import() {
 }
 
 image_import() {
-  local name=$1 started=$SECONDS former change changes=()
-  former=$(docker images -q "$LAB:$name")
+  local name=$1 started=$SECONDS change changes=()
   while read -r change; do changes+=(--change "$change"); done < <(image_changes "$name")
   changes+=(--change "LABEL $LAB.import=$(image_changes "$name" | sha256sum | cut -c1-16)")
   # Docker makes an image of whatever arrives, however little: it gets its name once all has.
   zstd -dc "$(image_tar "$name")" | docker import "${changes[@]}" - "$LAB:$name-import" >/dev/null
   docker tag "$LAB:$name-import" "$LAB:$name"
   docker rmi "$LAB:$name-import" >/dev/null
-  # Fails while a host still runs on it; destroy removes it then.
-  if [[ -n $former ]]; then docker rmi "$former" >/dev/null 2>&1 || true; fi
+  # The former one goes, unless a host still runs on it.
+  docker image prune --force --filter "label=$LAB=1" >/dev/null
   say "image $name imported in $((SECONDS - started)) s"
 }

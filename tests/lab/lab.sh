@@ -56,6 +56,7 @@ destroy_locked() {
   engine_clean
   engine_stop
   cache_sweep
+  rm -f "$CACHE/logs/"*
 }
 
 lab_clean() {

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measures the collection on lab hosts and prints a report. It asserts nothing.
+
+Every claim is a ratio, or a split, of things measured side by side in one run. `make benchmark` runs all parts;
+`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, settings, probes, memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / ".ansible/collections"))
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+
+FLEETS = (1, 5, 10)
+RELEASE = f"/opt/openclaw/releases/{lab.VERSION}/node_modules/openclaw"
+AS_GATEWAY = (
+    "setpriv --reuid openclaw --regid openclaw --init-groups --reset-env env"
+    " HOME={home} OPENCLAW_STATE_DIR={home}/state OPENCLAW_CONFIG_PATH={home}/openclaw.json"
+)
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="clawops-benchmark-"))
+
+
+def timed_play(*words: t.Any) -> tuple[float, float, lab.Run]:
+    """Wall seconds, CPU seconds of the controller, and the run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.monotonic()
+    run = lab.play(
+        "site", *words, ANSIBLE_CALLBACKS_ENABLED="ansible.posix.profile_tasks", PROFILE_TASKS_TASK_OUTPUT_LIMIT="all"
+    )
+    wall = time.monotonic() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if run.status != 0:
+        raise SystemExit(run.output)
+    return wall, cpu, run
+
+
+def seconds_by_task(output: str) -> dict[str, float]:
+    """What profile_tasks says at the end."""
+    rows = re.findall(r"^(.+?) -+ +([\d.]+)s$", output, re.MULTILINE)
+    return {name.strip(): float(seconds) for name, seconds in rows}
+
+
+def deploy() -> None:
+    """First deployment, by phase, against a bare npm install and a bare start on the same host in the same run."""
+    host = lab.up({"bench-deploy": "debian12"})["bench-deploy"]
+    wall, cpu, run = timed_play(lab.inventory(folder(), {"bench-deploy": {}}))
+    phases = seconds_by_task(run.output)
+    host.run(
+        "systemctl stop openclaw-gateway; useradd -r -m bare 2>/dev/null; rm -rf /root/.npm /opt/bare /var/cache/openclaw/npm"
+    )
+    begun = time.monotonic()
+    host.run("npm install --prefix /opt/bare --no-audit --no-fund --loglevel=error openclaw@" + lab.VERSION)
+    install = time.monotonic() - begun
+    home = "/var/lib/bare"
+    settings = {
+        "gateway": {"mode": "local", "bind": "loopback", "port": 18789, "auth": {"mode": "token", "token": "0" * 64}}
+    }
+    host.run(f"install -d -o openclaw {home} {home}/state")
+    host.run(
+        f"echo '{json.dumps(settings)}' > {home}/openclaw.json; chown openclaw {home}/openclaw.json; chmod 600 {home}/openclaw.json"
+    )
+    begun = time.monotonic()
+    start = AS_GATEWAY.format(home=home) + " node /opt/bare/node_modules/openclaw/dist/index.js gateway run"
+    host.run(f"cd / && nohup {start} > /tmp/bare.log 2>&1 & echo started")
+    host.run("timeout 300 bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 0.1; done'")
+    bare = time.monotonic() - begun
+    say(f"first deployment: {wall:.1f} s wall, {cpu:.1f} s CPU of the controller")
+    for name, seconds in sorted(phases.items(), key=lambda item: -item[1])[:10]:
+        say(f"  {seconds:6.1f} s  {name}")
+    say(
+        f"  bare npm install {install:.1f} s + bare start {bare:.1f} s = {install + bare:.1f} s; ratio {wall / (install + bare):.2f} (aim 1.4)"
+    )
+    lab.down(["bench-deploy"])
+
+
+def image() -> str:
+    """A host with a healthy gateway, as an image."""
+    lab.up({"bench-golden": "debian12"})
+    timed_play(lab.inventory(folder(), {"bench-golden": {}}))
+    lab.Host("bench-golden").run(f"systemctl stop {lab.UNIT}")
+    lab.lab("snapshot", "bench-golden", "bench-golden")
+    lab.down(["bench-golden"])
+    return "bench-golden"
+
+
+def serving(names: t.Sequence[str], tag: str) -> list[lab.Host]:
+    hosts = list(lab.up(dict.fromkeys(names, tag)).values())
+    for host in hosts:
+        host.run("timeout 600 bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 1; done'")
+    return hosts
+
+
+def unchanged(tag: str) -> None:
+    """The run that changes nothing, for 1, 5 and 10 hosts."""
+    walls: dict[int, float] = {}
+    for count in FLEETS:
+        names = [f"bench-{number}" for number in range(count)]
+        serving(names, tag)
+        where = lab.inventory(folder(), {name: {} for name in names})
+        timed_play(where)
+        wall, cpu, run = timed_play(where)
+        walls[count] = wall
+        tasks = run.recap[names[0]]["ok"]
+        changed = sum(run.changed(name) for name in names)
+        say(
+            f"nothing to change, {count:2} hosts: {wall:.1f} s wall, {cpu:.1f} s CPU of the controller, {tasks} tasks a host, changed={changed}"
+        )
+        if count == 1:
+            for name, seconds in sorted(seconds_by_task(run.output).items(), key=lambda item: -item[1])[:12]:
+                say(f"  {seconds:6.2f} s  {name}")
+        lab.down(names)
+    slope = (walls[FLEETS[-1]] - walls[1]) / (FLEETS[-1] - 1)
+    say(f"  each further host: {slope:.1f} s (aim 4 while the lab shares two cores with the controller)")
+
+
+def keys(count: int, value: int) -> dict[str, t.Any]:
+    """Settings that every release takes and that change nothing: models of a provider nobody calls."""
+    return {
+        "models": {
+            "providers": {f"bench{n}": {"baseUrl": f"http://127.0.0.1:{value}/v1", "models": []} for n in range(count)}
+        }
+    }
+
+
+def settings(tag: str) -> None:
+    """50 keys by gateway_config, by 50 calls of `config set`, by one `config patch`, and the release's own validation alone."""
+    (host,) = serving(["bench-settings"], tag)
+    where = lab.inventory(
+        folder(), {"bench-settings": {}}, gateway_settings=keys(50, 4000), gateway_settings_readonly=False
+    )
+    _, _, run = timed_play(where, "--tags", "gateway")
+    where = lab.inventory(
+        folder(), {"bench-settings": {}}, gateway_settings=keys(50, 4001), gateway_settings_readonly=False
+    )
+    _, _, run = timed_play(where, "--tags", "gateway")
+    module = next(seconds for name, seconds in seconds_by_task(run.output).items() if "secrets and settings" in name)
+    host.run(f"systemctl stop {lab.UNIT}")
+    begun = time.monotonic()
+    host.run(
+        f"{AS_GATEWAY.format(home='/nonexistent')} OPENCLAW_NO_RESPAWN=1 OPENCLAW_CONFIG_PATH={lab.SETTINGS} node {RELEASE}/dist/index.js config validate --json"
+    )
+    validation = time.monotonic() - begun
+    one = "openclaw config set models.providers.bench$n.baseUrl http://127.0.0.1:4002/v1"
+    begun = time.monotonic()
+    host.run(f"for n in $(seq 0 9); do {one}; done")
+    ten = time.monotonic() - begun
+    host.write("/tmp/patch.json5", json.dumps(keys(50, 4003)))
+    begun = time.monotonic()
+    host.run("openclaw config patch --file /tmp/patch.json5")
+    patch = time.monotonic() - begun
+    say(
+        f"50 keys: gateway_config {module:.1f} s as a task, reload confirmed; the release's validation alone {validation:.1f} s"
+    )
+    say(
+        f"  50 x 'config set' {ten * 5:.0f} s (10 calls measured, times 5), ratio {ten * 5 / module:.0f}; one 'config patch' {patch:.1f} s, ratio {patch / module:.1f}"
+    )
+    lab.down(["bench-settings"])
+
+
+PROBE = """
+import http.client, json, sys, time
+seen = []
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    begun = time.monotonic()
+    try:
+        c = http.client.HTTPConnection("127.0.0.1", 18789, timeout=2); c.request("GET", "/healthz"); s = c.getresponse().status; c.close()
+    except OSError:
+        s = 0
+    seen.append((begun, time.monotonic() - begun, s))
+    time.sleep(max(0, 0.05 - (time.monotonic() - begun)))
+bad = [p for p in seen if p[2] != 200]
+print(json.dumps({"probes": len(seen), "missed": len(bad), "slowest_ms": round(max(p[1] for p in seen) * 1000)}))
+"""
+
+
+def probes(tag: str) -> None:
+    """A hot change, with the gateway probed every 50 ms."""
+    (host,) = serving(["bench-probes"], tag)
+    host.write("/root/probe.py", PROBE)
+    where = lab.inventory(folder(), {"bench-probes": {}}, gateway_settings=keys(1, 4100))
+    host.run("nohup python3 /root/probe.py 45 > /root/probe.json 2>&1 & echo started")
+    _, _, run = timed_play(where, "--tags", "gateway")
+    module = next(seconds for name, seconds in seconds_by_task(run.output).items() if "secrets and settings" in name)
+    host.run("timeout 60 bash -c 'until [ -s /root/probe.json ]; do sleep 1; done'")
+    seen = json.loads(host.read("/root/probe.json"))
+    say(
+        f"hot change: {module:.1f} s as a task; {seen['missed']} of {seen['probes']} probes missed, the slowest took {seen['slowest_ms']} ms"
+    )
+    lab.down(["bench-probes"])
+
+
+def memory(tag: str) -> None:
+    """The most memory that a module of ours took on a host, over a run that changes settings."""
+    (host,) = serving(["bench-memory"], tag)
+    watcher = (
+        "import glob,json,time\npeaks={}\nend=time.monotonic()+60\nwhile time.monotonic()<end:\n"
+        " for s in glob.glob('/proc/[0-9]*/status'):\n"
+        "  try:\n   c=open(s.replace('status','cmdline')).read()\n   t=open(s).read()\n  except OSError: continue\n"
+        "  if 'python' in c and 'watch.py' not in c and 'VmHWM' in t:\n"
+        "   peaks[s]=max(peaks.get(s,0),int(t.split('VmHWM:')[1].split()[0]))\n time.sleep(0.02)\n"
+        "print(json.dumps(sorted(peaks.values())))\n"
+    )
+    host.write("/root/watch.py", watcher)
+    host.run("nohup python3 /root/watch.py > /root/watch.json 2>&1 & echo started")
+    timed_play(lab.inventory(folder(), {"bench-memory": {}}, gateway_settings=keys(50, 4200)))
+    host.run("timeout 90 bash -c 'until [ -s /root/watch.json ]; do sleep 1; done'")
+    peaks = json.loads(host.read("/root/watch.json"))
+    say(
+        f"module processes on the host: {len(peaks)} seen, median {statistics.median(peaks) / 1024:.0f} MB, most {max(peaks) / 1024:.0f} MB (bound 60)"
+    )
+    lab.down(["bench-memory"])
+
+
+def main() -> None:
+    parts = sys.argv[1:] or ["deploy", "unchanged", "settings", "probes", "memory"]
+    if "deploy" in parts:
+        deploy()
+    rest = [part for part in parts if part != "deploy"]
+    if rest:
+        tag = image()
+        for part in rest:
+            {"unchanged": unchanged, "settings": settings, "probes": probes, "memory": memory}[part](tag)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A directory that stands for a host, and stand-ins for the two programs that work on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _runtime, _store
+
+SECRET_PROVIDER = {"source": "file", "mode": "json"}
+
+
+class StandInRelease:
+    """Stands in for an installed OpenClaw release: notes what it is shown, and finds what it is told to find."""
+
+    installed: ClassVar[bool] = True
+    seen: ClassVar[list[bytes]] = []
+    issues: ClassVar[list[dict[str, Any]]] = []
+    warnings: ClassVar[list[str]] = []
+
+    def __init__(self, path: str, account: _store.Account | None, environment: dict[str, str]) -> None:
+        self.path, self.account, self.environment = path, account, environment
+
+    @property
+    def version(self) -> str:
+        return os.path.basename(self.path)
+
+    def validate(self, candidate: str) -> tuple[list[dict[str, Any]], list[str]]:
+        self.seen.append(Path(candidate).read_bytes())
+        return list(self.issues), list(self.warnings)
+
+    def parse_json5(self, content: bytes) -> Any:
+        """JSON with comments, which is as much of JSON5 as these tests need."""
+        return json.loads(re.sub(rb"//[^\n]*", b"", content))
+
+
+class StandInGateway:
+    """Stands in for a gateway that serves: takes what it is told to take."""
+
+    serves: ClassVar[bool] = False
+    refuses: ClassVar[str] = ""
+    # What stood in the two files whenever it was asked to take a change, or was stopped or started.
+    seen: ClassVar[list[tuple[str, Any, Any]]] = []
+    secrets_path: ClassVar[str] = ""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+    def note(self, event: str) -> None:
+        settings, secrets = Path(self.given["settings_path"]), Path(self.secrets_path)
+        self.seen.append((event, json.loads(settings.read_bytes()), json.loads(secrets.read_bytes())))
+
+    def settle_down(self, timeout: float) -> bool:
+        return self.serves
+
+    def take(self, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
+        assert content == Path(self.given["settings_path"]).read_bytes()
+        self.note("take")
+        if self.refuses:
+            raise _runtime.Rejected(self.refuses)
+        return "restart" if restart else "hot"
+
+    def stop_unless_serving(self, content: bytes) -> bool:
+        self.note("stop")
+        return True
+
+    def start(self, timeout: float) -> bool:
+        self.note("start")
+        return True
+
+
+class Host:
+    """The files of one gateway, and the run of the module over them."""
+
+    release = StandInRelease
+    gateway = StandInGateway
+
+    def __init__(self, root: Path, owner: str | None = None) -> None:
+        self.root = root
+        self.owner = owner
+        self.settings = root / "lib" / "openclaw.json"
+        self.secrets = root / "etc" / "secrets.json"
+        self.journal = root / "lib" / "openclaw.json.applied"
+        self.previous = root / "lib" / "openclaw.json.previous"
+        self.last_good = root / "lib" / "openclaw.json.last-good"
+        for path in (self.settings, self.secrets):
+            path.parent.mkdir(mode=0o700)
+
+    def parameters(self, **wishes: Any) -> dict[str, Any]:
+        owned = {"secrets": {"providers": {"clawops": {**SECRET_PROVIDER, "path": str(self.secrets)}}}}
+        return {
+            "path": str(self.settings),
+            "state": "present",
+            "owner": self.owner,
+            "settings": {},
+            "defaults": {},
+            "owned": owned,
+            "secrets": {},
+            "secrets_path": str(self.secrets),
+            "generate": [],
+            "environment_variables": {"OPENCLAW_STATE_DIR": str(self.root / "state")},
+            "release": str(self.root / "releases" / "2026.9.6"),
+            "unit": "clawops-stand-in.service",
+            "drift": "revert",
+            "recover": "none",
+            "confirm": True,
+            "timeout": 5,
+            **wishes,
+        }
+
+    def run(self, *, check_mode: bool = False, **wishes: Any) -> dict[str, Any]:
+        return _apply.run(self.parameters(**wishes), check_mode=check_mode)
+
+    def deploy(self, **wishes: Any) -> None:
+        """What the role does on a host where nothing runs: write, start, note that it works."""
+        self.run(**wishes)
+        self.run(state="confirmed")
+
+    def read(self, path: Path | None = None) -> Any:
+        return json.loads((path or self.settings).read_bytes())
+
+    def write(self, settings: Any) -> None:
+        """Write the settings as a person would, in place."""
+        self.settings.write_text(json.dumps(settings) if not isinstance(settings, str) else settings)
+        self.settings.chmod(0o600)
+
+    def tree(self) -> dict[str, tuple[int, bytes]]:
+        """Every file with its mode and content."""
+        return {
+            str(path.relative_to(self.root)): (stat.S_IMODE(path.lstat().st_mode), path.read_bytes())
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the stand-ins in the place of the release and of the gateway, as new."""
+    release: dict[str, Any] = {"installed": True, "seen": [], "issues": [], "warnings": []}
+    gateway: dict[str, Any] = {"serves": False, "refuses": "", "seen": []}
+    for stand_in, fresh in ((StandInRelease, release), (StandInGateway, gateway)):
+        for name, value in fresh.items():
+            monkeypatch.setattr(stand_in, name, value)
+    monkeypatch.setattr(_runtime, "Release", StandInRelease)
+    monkeypatch.setattr(_runtime, "Gateway", StandInGateway)
+
+
+@pytest.fixture
+def host(tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host without settings; the gateway does not run."""
+    host = Host(tmp_path)
+    monkeypatch.setattr(StandInGateway, "secrets_path", str(host.secrets))
+    return host
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every account can reach, which pytest's own is not."""
+    directory = Path(tempfile.mkdtemp(prefix="clawops-unit-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def another_account() -> _store.Account:
+    """A real account that is not root's."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can work with another account's rights")
+    entry = pwd.getpwnam("nobody")
+    return _store.Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+Killed = Callable[..., bool]
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Killed:
+    """Do something in a process of its own, which the kernel kills just before or after its n-th rename.
+
+    Returns whether it came that far.
+    """
+
+    def run(action: Callable[[], object], n: int, *, after: bool) -> bool:
+        child = os.fork()
+        if child == 0:
+            rename, count = os.rename, 0
+
+            def rename_or_die(source: str, target: str) -> None:
+                nonlocal count
+                count += 1
+                if count < n or after:
+                    rename(source, target)
+                if count == n:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            monkeypatch.setattr(os, "rename", rename_or_die)
+            try:
+                action()
+            except BaseException:  # a child that fails must not go on as a second test run
+                os._exit(1)
+            os._exit(0)
+        _pid, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "it failed before it was killed"
+        return os.WIFSIGNALED(status)
+
+    return run

@@ -1,0 +1,938 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One change of settings and secrets over real files, with stand-ins for the release and for the gateway."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _settings, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Host, Killed
+
+STAMP = ("secrets", "providers", "clawops", "timeoutMs")
+TOKEN_REF = {"source": "file", "provider": "clawops", "id": "/TOKEN"}
+
+
+def stamp(host: Host) -> Any:
+    return _merge.lookup(host.read(), STAMP)
+
+
+def without_provider(value: Any) -> Any:
+    """Settings without what every test's settings have."""
+    return {key: item for key, item in value.items() if key != "secrets"}
+
+
+# ---- the plain way -----------------------------------------------------------------------------------
+
+
+def test_the_first_run_writes_the_wish_and_waits_for_its_confirmation(host: Host) -> None:
+    result = host.run(settings={"gateway": {"port": 1}, "a": None}, defaults={"b": 2}, secrets={"TOKEN": "s" * 20})
+    assert without_provider(host.read()) == {"b": 2, "gateway": {"port": 1}}
+    assert host.read(host.secrets) == {"TOKEN": "s" * 20}
+    assert (result["changed"], result["pending"], result["validated"]) == (True, True, True)
+    assert "gateway.port" in result["changed_keys"]
+    assert result["changed_secrets"] == ["TOKEN"]
+
+
+def test_the_files_are_for_the_account_alone(host: Host) -> None:
+    host.deploy(secrets={"TOKEN": "s" * 20})
+    host.deploy(secrets={"TOKEN": "t" * 20})
+    modes = {name: oct(mode) for name, (mode, _content) in host.tree().items()}
+    assert modes.pop("etc/secrets.json") == "0o400"
+    assert set(modes.values()) == {"0o600"}
+
+
+def test_a_second_run_changes_nothing_and_starts_no_process(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = {"settings": {"a": {"b": [1, None]}}, "secrets": {"TOKEN": "s" * 20}, "generate": ["MADE"]}
+    host.deploy(**wish)
+    package = host.root / "releases/2026.9.6/node_modules/openclaw/package.json"
+    package.parent.mkdir(parents=True)
+    package.write_text("{}")
+    before = host.tree()
+
+    def no_process(*_arguments: Any, **_keywords: Any) -> NoReturn:
+        raise AssertionError("a process was started")
+
+    monkeypatch.undo()  # the real release and the real gateway
+    for name in ("run", "Popen"):
+        monkeypatch.setattr(subprocess, name, no_process)
+    for name in ("fork", "posix_spawn", "system"):
+        monkeypatch.setattr(os, name, no_process)
+    result = host.run(**wish)
+    assert (result["changed"], result["pending"], result["changed_keys"], result["notes"]) == (False, False, [], [])
+    assert host.tree() == before
+
+
+def test_the_bytes_that_were_validated_are_the_bytes_that_were_written(host: Host) -> None:
+    wishes: list[dict[str, Any]] = [{"a": {"ü": "é"}}, {"a": {"b": 1}, "c": [None]}, {"a": None}]
+    for wish in wishes:
+        host.run(settings=wish)
+        assert host.release.seen[-1] == host.settings.read_bytes()
+
+
+VALUES = st.sampled_from([1, True, "x", [], [None], {}, {"a": 1}, {"ü": {"a": None}}, {"b": "ü"}])
+WISHES = st.dictionaries(st.sampled_from(["a", "b", "ü"]), VALUES | st.none(), max_size=3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(st.lists(WISHES, min_size=1, max_size=3), WISHES)
+def test_whatever_is_wished_the_result_of_the_merge_is_what_validation_saw(
+    host: Host, wishes: list[dict[str, Any]], by_hand: dict[str, Any]
+) -> None:
+    for path in (host.settings, host.secrets, host.journal, host.previous):
+        path.unlink(missing_ok=True)
+    host.write(by_hand)
+    for wish in wishes:
+        host.release.seen.clear()
+        applied = host.read(host.journal).get("applied", {}) if host.journal.exists() else {}
+        live = host.read()
+        result = host.run(settings=wish)
+        if result["changed"]:
+            assert host.release.seen == [host.settings.read_bytes()]
+        desired = _merge.overlay(_merge.overlay(wish, host.parameters()["owned"]), {"secrets": host.read()["secrets"]})
+        assert _merge.same(host.read(), _merge.merge(applied=applied, desired=desired, live=live))
+        host.run(state="confirmed")
+
+
+def test_nothing_is_written_that_the_release_refuses(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    before = host.tree()
+    host.release.issues.append({"path": "b", "message": "Invalid input"})
+    with pytest.raises(OpenClawError, match=r"gateway_settings\.b: Invalid input\. "):
+        host.run(settings={"b": 2}, secrets={"NEW": "x" * 9})
+    assert host.tree() == before
+
+
+def test_every_finding_is_told_at_once(host: Host) -> None:
+    host.release.issues += [{"path": "b", "message": "One"}, {"path": "c", "message": "Two"}]
+    with pytest.raises(
+        OpenClawError, match=r"(?s)2 settings.*1\. gateway_settings\.b: One.*2\. gateway_settings\.c: Two"
+    ):
+        host.run(settings={"b": 2})
+
+
+def test_what_the_release_warns_of_is_passed_on(host: Host) -> None:
+    host.release.warnings.append("plugin not found")
+    assert host.run(settings={"b": 2})["notes"] == ["OpenClaw 2026.9.6: plugin not found"]
+
+
+def test_another_release_judges_settings_that_have_not_changed(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    assert host.run(settings={"a": 1})["validated"] is False
+    newer = str(host.root / "releases/2026.9.7")
+    result = host.run(settings={"a": 1}, release=newer)
+    assert (result["changed"], result["validated"]) == (False, True)
+    assert host.run(settings={"a": 1}, release=newer)["validated"] is False
+
+
+def test_a_key_that_is_no_longer_wished_goes_and_a_foreign_one_stays(host: Host) -> None:
+    host.deploy(settings={"a": {"ours": 1, "also": 2}})
+    live = host.read()
+    live["a"]["theirs"] = 3
+    live["meta"] = {"lastTouchedVersion": "2026.9.6"}
+    host.write(live)
+    result = host.run(settings={"a": {"also": 2}})
+    assert without_provider(host.read()) == {"a": {"also": 2, "theirs": 3}, "meta": {"lastTouchedVersion": "2026.9.6"}}
+    assert (result["changed_keys"], result["drift"]) == (["a.ours"], [])
+
+
+def test_a_wished_absence_removes_a_foreign_key(host: Host) -> None:
+    host.deploy()
+    host.write({**host.read(), "theirs": {"x": 1}})
+    assert host.run(settings={"theirs": None})["changed_keys"] == ["theirs.x"]
+    assert "theirs" not in host.read()
+
+
+def test_the_version_before_is_kept(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    first = host.settings.read_bytes()
+    host.deploy(settings={"a": 2})
+    assert host.previous.read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["settings", "secrets"])
+def test_a_wrong_mode_is_put_right(host: Host, name: str) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    before = host.tree()
+    path: Path = getattr(host, name)
+    path.chmod(0o644)
+    assert host.run(settings={"a": 1}, secrets={"TOKEN": "s" * 20}, check_mode=True)["changed"] is True
+    result = host.run(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    assert (result["changed"], result["pending"], result["changed_keys"]) == (True, False, [])
+    assert {**host.tree(), "lib/openclaw.json.previous": None} == {**before, "lib/openclaw.json.previous": None}
+
+
+def test_files_belong_to_the_gateways_account(
+    open_directory: Path, another_account: _store.Account, programs: None, host: Host
+) -> None:
+    theirs = type(host)(open_directory, owner=another_account.name)
+    for path in (theirs.settings.parent, theirs.secrets.parent):
+        os.chown(path, another_account.uid, another_account.gid)
+    theirs.deploy(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    theirs.deploy(settings={"a": 2}, secrets={"TOKEN": "t" * 20})
+    assert {path.stat().st_uid for path in theirs.root.rglob("*") if path.is_file()} == {another_account.uid}
+    os.chown(theirs.settings, 0, 0)
+    with pytest.raises(OpenClawError, match=r"openclaw\.json: cannot be read: Permission denied\. Put a plain file"):
+        theirs.run(settings={"a": 2}, secrets={"TOKEN": "t" * 20})
+
+
+# ---- check mode --------------------------------------------------------------------------------------
+
+
+def test_check_mode_on_a_fresh_host_predicts_without_a_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.release, "installed", False)
+    for path in (host.settings.parent, host.secrets.parent):
+        path.rmdir()
+    result = host.run(
+        check_mode=True, owner="no-such-account", settings={"a": 1}, secrets={"TOKEN": "s" * 20}, generate=["MADE"]
+    )
+    assert (result["changed"], result["validated"]) == (True, False)
+    assert result["changed_secrets"] == ["MADE", "TOKEN"]
+    assert host.tree() == {}
+
+
+def test_check_mode_validates_and_writes_nothing(host: Host) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    before = host.tree()
+    wish: dict[str, Any] = {"settings": {"a": 2}, "secrets": {"TOKEN": "t" * 20, "NEW": "n" * 20}}
+    predicted = host.run(check_mode=True, **wish)
+    assert host.tree() == before
+    assert predicted["validated"] is True
+    done = host.run(**wish)
+    assert {**predicted, "pending": None} == {**done, "pending": None}
+
+
+@pytest.mark.parametrize("state", ["confirmed", "rolled_back"])
+def test_check_mode_of_the_other_states_writes_nothing(host: Host, state: str) -> None:
+    host.deploy(settings={"a": 1})
+    host.run(settings={"a": 2})
+    before = host.tree()
+    host.run(check_mode=True, state=state)
+    assert host.tree() == before
+
+
+def test_without_the_release_nothing_is_written(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.release, "installed", False)
+    with pytest.raises(OpenClawError, match=r"OpenClaw 2026\.9\.6: is not installed in .*\. Run the whole role"):
+        host.run(settings={"a": 1})
+    assert host.tree() == {}
+
+
+def test_without_the_account_nothing_is_written(host: Host, another_account: _store.Account) -> None:
+    with pytest.raises(OpenClawError, match="The account no-such-account: does not exist"):
+        host.run(owner="no-such-account")
+    assert host.tree() == {}
+
+
+# ---- drift -------------------------------------------------------------------------------------------
+
+
+def test_drift_is_reported_and_reverted(host: Host) -> None:
+    host.deploy(settings={"a": {"b": 1}, "c": 2})
+    live = host.read()
+    live["a"]["b"] = 9
+    del live["c"]
+    host.write(live)
+    result = host.run(settings={"a": {"b": 1}, "c": 2})
+    assert (result["changed"], result["drift"]) == (True, ["a.b", "c"])
+    assert any("gateway_settings.a.b was changed on the host" in note for note in result["notes"])
+    assert without_provider(host.read()) == {"a": {"b": 1}, "c": 2}
+
+
+def test_drift_is_reported_and_kept_where_that_is_wished(host: Host) -> None:
+    host.deploy(settings={"a": {"b": 1}, "c": 2})
+    live = host.read()
+    live["a"]["b"] = 9
+    del live["c"]
+    host.write(live)
+    before = host.tree()
+    for _ in range(2):
+        result = host.run(settings={"a": {"b": 1}, "c": 2}, drift="keep")
+        assert (result["changed"], result["drift"]) == (False, ["a.b", "c"])
+    assert host.tree() == before
+
+
+def test_kept_drift_outlives_another_change(host: Host) -> None:
+    host.deploy(settings={"a": 1, "c": 1})
+    host.write({**host.read(), "a": 9})
+    host.deploy(settings={"a": 1, "c": 2}, drift="keep")
+    result = host.run(settings={"a": 1, "c": 2}, drift="keep")
+    assert (result["changed"], result["drift"], host.read()["a"]) == (False, ["a"], 9)
+    host.run(settings={"a": 1, "c": 2}, drift="revert")
+    assert host.read()["a"] == 1
+
+
+def test_a_new_wish_is_stronger_than_kept_drift(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    host.write({**host.read(), "a": 9})
+    host.run(settings={"a": 2}, drift="keep")
+    assert host.read()["a"] == 2
+
+
+# ---- a file that cannot be read ----------------------------------------------------------------------
+
+UNREADABLE = [
+    pytest.param(b"", id="empty"),
+    pytest.param(b'{"a": 1, "b', id="torn"),
+    pytest.param(b"[]", id="a-list"),
+    pytest.param(b"null", id="null"),
+    pytest.param(b"\xff\xfe{", id="no-text"),
+    pytest.param(b"// nothing but a comment", id="a-comment"),
+]
+
+
+def broken(host: Host, content: bytes) -> None:
+    host.deploy(settings={"a": 1})
+    host.deploy(settings={"a": 2})
+    host.settings.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+@pytest.mark.parametrize("check_mode", [False, True], ids=["real", "check-mode"])
+def test_a_file_that_cannot_be_read_is_left_and_the_choices_are_told(
+    host: Host, content: bytes, check_mode: bool
+) -> None:
+    broken(host, content)
+    before = host.tree()
+    with pytest.raises(OpenClawError) as error:
+        host.run(settings={"a": 3}, check_mode=check_mode)
+    assert error.value.subject == str(host.settings)
+    assert f"gateway_settings_recover=previous starts from {host.previous}" in error.value.remedy
+    assert "gateway_settings_recover=discard" in error.value.remedy
+    assert "last_good" not in error.value.remedy
+    assert host.tree() == before
+
+
+def test_the_copy_that_openclaw_keeps_is_offered_where_there_is_one(host: Host) -> None:
+    broken(host, b"{")
+    host.last_good.write_text("{}")
+    with pytest.raises(OpenClawError, match=f"gateway_settings_recover=last_good starts from {host.last_good}"):
+        host.run()
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+@pytest.mark.parametrize(
+    ("recover", "result"),
+    [("last_good", {"good": 1, "a": 3}), ("previous", {"a": 3}), ("discard", {"a": 3})],
+)
+def test_a_file_that_cannot_be_read_is_kept_beside_what_takes_its_place(
+    host: Host, content: bytes, recover: str, result: dict[str, Any]
+) -> None:
+    broken(host, content)
+    host.last_good.write_text('{"good": 1, "a": 7}')
+    previous = host.previous.read_bytes()
+    assert host.run(settings={"a": 3}, recover=recover, check_mode=True)["changed"] is True
+    assert host.settings.read_bytes() == content
+    answer = host.run(settings={"a": 3}, recover=recover)
+    assert answer["changed"] is True
+    assert without_provider(host.read()) == result
+    [kept] = host.root.glob("lib/openclaw.json.unreadable-*")
+    assert kept.read_bytes() == content
+    assert host.previous.read_bytes() == previous
+    host.run(state="confirmed")
+    assert host.run(settings={"a": 3})["changed"] is False
+
+
+def test_a_copy_that_is_not_there_cannot_be_started_from(host: Host) -> None:
+    broken(host, b"{")
+    before = host.tree()
+    with pytest.raises(OpenClawError, match=r"last-good: is not there to start from\. There is: previous; "):
+        host.run(recover="last_good")
+    assert host.tree() == before
+
+
+def test_a_copy_that_cannot_be_read_either_is_refused(host: Host) -> None:
+    broken(host, b"{")
+    host.previous.write_bytes(b"[")
+    with pytest.raises(OpenClawError, match=r"previous: cannot be read either: .*discard"):
+        host.run(recover="previous")
+
+
+def test_recover_changes_nothing_where_the_file_can_be_read(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    assert host.run(settings={"a": 1}, recover="discard")["changed"] is False
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b"\xff"], ids=["torn", "a-list", "a-text", "no-text"])
+def test_a_secrets_file_that_cannot_be_read_is_not_overwritten(host: Host, content: bytes) -> None:
+    host.deploy(secrets={"TOKEN": "s" * 20})
+    host.secrets.chmod(0o600)
+    host.secrets.write_bytes(content)
+    before = host.tree()
+    with pytest.raises(OpenClawError) as error:
+        host.run(secrets={"TOKEN": "s" * 20})
+    assert error.value.subject == str(host.secrets)
+    assert host.tree() == before
+
+
+def test_a_journal_that_cannot_be_read_is_as_good_as_none(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    host.journal.write_text("{")
+    assert host.run(settings={"a": 1})["changed"] is False
+    assert host.read(host.journal)["applied"]["a"] == 1
+
+
+# ---- JSON5 -------------------------------------------------------------------------------------------
+
+JSON5 = '{"theirs": 1} // by hand'
+
+
+def test_json5_is_read_and_what_is_written_is_json(host: Host) -> None:
+    host.write(JSON5)
+    host.deploy(settings={"a": 1})
+    assert without_provider(host.read()) == {"theirs": 1, "a": 1}
+    assert host.previous.read_text() == JSON5
+
+
+def test_json5_that_needs_no_change_stays_and_is_remembered(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.deploy(settings={"a": 1})
+    text = host.settings.read_text() + "// by hand"
+    host.write(text)
+    assert host.run(settings={"a": 1})["changed"] is False
+    assert host.settings.read_text() == text
+    monkeypatch.setattr(host.release, "parse_json5", None)  # a second look at it would start a process
+    assert host.run(settings={"a": 1})["changed"] is False
+    assert host.run(settings={"a": 1}, check_mode=True)["changed"] is False
+    assert host.settings.read_text() == text
+
+
+def test_json5_that_was_edited_again_is_read_again(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    live = host.read()
+    host.write(json.dumps(live) + "// once")
+    host.run(settings={"a": 1})
+    host.write(json.dumps({**live, "a": 5}) + "// twice")
+    assert host.run(settings={"a": 1})["drift"] == ["a"]
+    assert host.read()["a"] == 1
+
+
+# ---- secrets -----------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_made_once(host: Host) -> None:
+    host.deploy(generate=["TOKEN"])
+    made = host.read(host.secrets)["TOKEN"]
+    assert len(made) >= 32
+    assert host.run(generate=["TOKEN"])["changed"] is False
+    host.deploy(generate=["TOKEN"], settings={"a": 1}, secrets={"OTHER": "o" * 20})
+    assert host.read(host.secrets) == {"TOKEN": made, "OTHER": "o" * 20}
+
+
+def test_a_given_secret_is_stronger_than_a_made_one(host: Host) -> None:
+    host.deploy(generate=["TOKEN"], secrets={"TOKEN": "given" * 4})
+    assert host.read(host.secrets) == {"TOKEN": "given" * 4}
+
+
+def test_a_secret_that_is_no_longer_given_but_may_be_made_is_kept(host: Host) -> None:
+    host.deploy(generate=["TOKEN"], secrets={"TOKEN": "given" * 4})
+    host.deploy(generate=["TOKEN"])
+    assert host.read(host.secrets) == {"TOKEN": "given" * 4}
+
+
+def test_a_made_secret_that_is_no_longer_asked_for_goes(host: Host) -> None:
+    host.deploy(generate=["TOKEN"])
+    host.deploy()
+    assert host.read(host.secrets) == {}
+
+
+def test_a_rotated_secret_changes_the_stamp_each_time(host: Host) -> None:
+    stamps = []
+    for value in ("one", "two", "three"):
+        host.deploy(secrets={"TOKEN": value * 5})
+        stamps.append(stamp(host))
+    assert stamps[0] != stamps[1] != stamps[2]
+    assert host.run(secrets={"TOKEN": "three" * 5})["changed"] is False
+
+
+@pytest.mark.parametrize("value", ["5000", 7, None, {"a": 1}], ids=repr)
+def test_a_stamp_that_is_not_ours_becomes_ours(host: Host, value: Any) -> None:
+    host.write({"secrets": {"providers": {"clawops": {"timeoutMs": value}}}})
+    host.deploy()
+    assert stamp(host) in (5000, 5001)
+    assert host.run()["changed"] is False
+
+
+def test_a_foreign_secret_stays(host: Host) -> None:
+    host.secrets.write_text('{"THEIRS": "x", "NESTED": {"a": 1}}')
+    for value in ("one", "two"):
+        host.deploy(secrets={"OURS": value * 5})
+        assert host.run(secrets={"OURS": value * 5})["changed"] is False
+    assert host.read(host.secrets) == {"THEIRS": "x", "NESTED": {"a": 1}, "OURS": "two" * 5}
+    host.deploy()
+    assert host.read(host.secrets) == {"THEIRS": "x", "NESTED": {"a": 1}}
+
+
+def test_a_secret_that_is_no_longer_given_goes(host: Host) -> None:
+    host.deploy(secrets={"A": "a" * 20, "B": "b" * 20})
+    result = host.run(secrets={"A": "a" * 20})
+    assert (result["changed_secrets"], host.read(host.secrets)) == (["B"], {"A": "a" * 20, "B": "b" * 20})
+    host.run(state="confirmed")
+    assert host.read(host.secrets) == {"A": "a" * 20}
+
+
+def test_secrets_grow_before_the_settings_change_and_shrink_after(host: Host) -> None:
+    ref = _settings.secret_ref
+    wish: dict[str, Any] = {"gateway": {"port": 1}}
+    host.deploy(settings={**wish, "x": ref("OLD")}, secrets={"OLD": "o" * 20, "BOTH": "1" * 20})
+    host.gateway.serves = True
+    host.run(settings={**wish, "x": ref("NEW")}, secrets={"NEW": "n" * 20, "BOTH": "2" * 20})
+    [(_event, settings_then, secrets_then)] = host.gateway.seen
+    assert settings_then["x"] == ref("NEW")
+    assert secrets_then == {"OLD": "o" * 20, "NEW": "n" * 20, "BOTH": "2" * 20}
+    assert host.read(host.secrets) == {"NEW": "n" * 20, "BOTH": "2" * 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("lower", "x", id="small-letters"),
+        pytest.param("1ST", "x", id="a-digit-first"),
+        pytest.param("WITH-DASH", "x", id="a-dash"),
+        pytest.param("TOKEN\n", "x", id="a-line-break"),
+        pytest.param("A" * 129, "x", id="too-long"),
+        pytest.param("", "x", id="no-name"),
+        pytest.param("TOKEN", "", id="an-empty-text"),
+        pytest.param("TOKEN", None, id="null"),
+        pytest.param("TOKEN", 5, id="a-number"),
+        pytest.param("TOKEN", {"a": "x"}, id="an-object"),
+    ],
+)
+def test_what_cannot_be_a_secret_is_refused(host: Host, name: str, value: Any) -> None:
+    with pytest.raises(OpenClawError) as error:
+        host.run(secrets={name: value})
+    assert error.value.subject == f"gateway_secrets.{name}"
+    assert host.tree() == {}
+
+
+# ---- wishes that cannot be -----------------------------------------------------------------------------
+
+OWNED = {"gateway": {"port": 1, "auth": {"token": TOKEN_REF}}, "empty": {}}
+
+
+@pytest.mark.parametrize(
+    ("wish", "subject"),
+    [
+        pytest.param({"gateway": {"port": 2}}, "gateway.port", id="another-value"),
+        pytest.param({"gateway": {"port": True}}, "gateway.port", id="true-for-one"),
+        pytest.param({"gateway": {"port": None}}, "gateway.port", id="its-absence"),
+        pytest.param({"gateway": {"port": {"x": 1}}}, "gateway.port", id="an-object"),
+        pytest.param({"gateway": {"auth": {"token": "abc"}}}, "gateway.auth.token", id="a-text-for-a-reference"),
+        pytest.param({"gateway": {"auth": None}}, "gateway.auth", id="the-absence-of-what-holds-it"),
+        pytest.param({"gateway": 5}, "gateway", id="a-value-for-what-holds-it"),
+        pytest.param({"gateway": []}, "gateway", id="a-list-for-what-holds-it"),
+    ],
+)
+def test_a_wish_against_the_role_is_refused(host: Host, wish: dict[str, Any], subject: str) -> None:
+    with pytest.raises(OpenClawError) as error:
+        host.run(settings=wish, owned=OWNED, secrets={"TOKEN": "s" * 20})
+    assert error.value.subject == f"gateway_settings.{subject}"
+    assert "the role needs it to be" in error.value.reason
+    assert "from a variable of its own" in error.value.remedy
+    assert host.tree() == {}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        pytest.param({"gateway": {"port": 1}}, id="the-same-value"),
+        pytest.param({"gateway": {"auth": {"token": TOKEN_REF, "mode": "token"}}}, id="a-key-beside-it"),
+        pytest.param({"gateway": {}}, id="an-empty-object-around-it"),
+    ],
+)
+def test_a_wish_that_agrees_with_the_role_is_none_against_it(host: Host, wish: dict[str, Any]) -> None:
+    host.run(settings=wish, owned=OWNED, secrets={"TOKEN": "s" * 20})
+    assert host.read()["gateway"]["auth"]["token"] == TOKEN_REF
+
+
+def test_a_default_gives_way_and_what_the_role_owns_does_not(host: Host) -> None:
+    host.run(defaults={"a": 1, "b": {"c": 1, "d": 1}}, settings={"a": None, "b": {"c": 2}}, owned={"b": {"e": 3}})
+    assert without_provider(host.read()) == {"b": {"c": 2, "d": 1, "e": 3}}
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        pytest.param({"meta": {"x": 1}}, r"gateway_settings\.meta: OpenClaw keeps this key", id="a-reserved-key"),
+        pytest.param({"monitoring": {"x": 1}}, r"monitoring: monitoring\.\* does not exist", id="a-retired-key"),
+        pytest.param(
+            {"a": _settings.secret_ref("NONE")}, r"settings\.a: the secret 'NONE' is not given", id="a-secret"
+        ),
+        pytest.param({"a": "${NONE}"}, r"settings\.a: the environment variable NONE is nowhere", id="a-variable"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused_before_anything_is_written(
+    host: Host, wish: dict[str, Any], words: str
+) -> None:
+    host.deploy(settings={"a": 1})
+    before = host.tree()
+    for check_mode in (True, False):
+        with pytest.raises(OpenClawError, match=words):
+            host.run(settings=wish, check_mode=check_mode)
+    assert host.tree() == before
+
+
+def test_a_made_secret_may_be_referred_to(host: Host) -> None:
+    host.run(settings={"a": _settings.secret_ref("MADE")}, generate=["MADE"])
+    assert host.read()["a"] == _settings.secret_ref("MADE")
+
+
+def test_a_secret_that_is_still_referred_to_cannot_go(host: Host) -> None:
+    host.deploy(settings={"a": _settings.secret_ref("TOKEN")}, secrets={"TOKEN": "s" * 20})
+    with pytest.raises(OpenClawError, match="the secret 'TOKEN' is not given"):
+        host.run(settings={"a": _settings.secret_ref("TOKEN")})
+
+
+# ---- what is shown -------------------------------------------------------------------------------------
+
+
+def test_the_difference_shows_keys_of_ours_alone_with_every_secret_masked(host: Host) -> None:
+    old, new, plain, former = "old-token-0001", "new-token-0002", "plain-secret-3", "former-plain-4"
+    host.secrets.write_text(json.dumps({"TOKEN": old}))
+    host.write({"theirs": {"x": "foreign"}, "models": {"apiKey": former}, "note": f"{old} {former}"})
+    result = host.run(
+        settings={"models": {"apiKey": plain}, "note": f"url?key={new}&other={plain}", "a": [new, {new: 1}]},
+        secrets={"TOKEN": new, "OTHER": "other-secret-5"},
+        generate=["MADE"],
+    )
+    shown = json.dumps(result)
+    for secret in (old, new, plain, former, "other-secret-5", host.read(host.secrets)["MADE"]):
+        assert secret not in shown
+    assert "foreign" not in shown
+    before, after = result["diff"]["before"], result["diff"]["after"]
+    assert before["settings"]["models"] == {"apiKey": "********"} == after["settings"]["models"]
+    assert before["secrets"] == {"TOKEN": "(old value)"}
+    assert after["secrets"] == {"MADE": "(new value)", "OTHER": "(new value)", "TOKEN": "(new value)"}
+    assert result["plain_secrets"] == ["models.apiKey"]
+    assert any("gateway_settings.models.apiKey holds a secret as plain text" in note for note in result["notes"])
+
+
+def test_the_difference_of_no_change_has_two_equal_sides(host: Host) -> None:
+    host.deploy(settings={"a": {"b": 1}, "c": None}, secrets={"TOKEN": "s" * 20})
+    host.write({**host.read(), "theirs": 1})
+    diff = host.run(settings={"a": {"b": 1}, "c": None}, secrets={"TOKEN": "s" * 20})["diff"]
+    assert diff["before"] == diff["after"]
+    assert diff["after"]["secrets"] == {"TOKEN": "(kept)"}
+    assert "theirs" not in diff["after"]["settings"]
+
+
+def test_the_difference_shows_a_key_that_goes(host: Host) -> None:
+    host.deploy(settings={"a": {"b": 1}}, secrets={"TOKEN": "s" * 20})
+    diff = host.run(check_mode=True)["diff"]
+    assert diff["before"]["settings"]["a"] == {"b": 1}
+    assert "a" not in diff["after"]["settings"]
+    assert (diff["before"]["secrets"], diff["after"]["secrets"]) == ({"TOKEN": "(old value)"}, {})
+
+
+@pytest.mark.parametrize(
+    ("wish", "kind"),
+    [
+        pytest.param({"settings": {"logging": {"level": "info"}}}, "hot", id="hot"),
+        pytest.param({"settings": {"gateway": {"port": 5}}}, "restart", id="restart"),
+        pytest.param({}, "none", id="none"),
+    ],
+)
+def test_what_the_gateway_will_do_is_predicted(host: Host, wish: dict[str, Any], kind: str) -> None:
+    host.deploy()
+    assert host.run(check_mode=True, **wish)["reload"] == kind
+
+
+# ---- a gateway that serves -----------------------------------------------------------------------------
+
+SERVING = {"gateway": {"port": 18789}}
+
+
+def test_a_change_that_the_gateway_takes_is_settled_at_once(host: Host) -> None:
+    host.deploy(settings=SERVING)
+    host.gateway.serves = True
+    result = host.run(settings={**SERVING, "logging": {"level": "info"}})
+    assert (result["reload"], result["pending"]) == ("hot", False)
+    assert "pending" not in host.read(host.journal)
+    assert host.run(settings={**SERVING, "logging": {"level": "info"}})["changed"] is False
+    assert [event for event, *_ in host.gateway.seen] == ["take"]
+
+
+def test_a_change_of_the_port_is_awaited_on_the_new_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.deploy(settings=SERVING)
+    asked: list[tuple[int, int, bool]] = []
+
+    def take(self: Any, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
+        asked.append((self.given["port"], port, restart))
+        return "restart"
+
+    monkeypatch.setattr(host.gateway, "take", take)
+    host.gateway.serves = True
+    host.run(settings={"gateway": {"port": 18790}})
+    host.run(settings={"gateway": {"port": None}})
+    assert asked == [(18789, 18790, True), (18790, 18789, True)]
+
+
+def test_a_gateway_that_is_about_to_be_replaced_is_not_asked(host: Host) -> None:
+    host.deploy(settings=SERVING)
+    host.gateway.serves = True
+    assert host.run(settings={**SERVING, "a": 1}, confirm=False)["pending"] is True
+    assert host.gateway.seen == []
+
+
+def test_a_change_that_the_gateway_refuses_is_taken_back(host: Host) -> None:
+    host.deploy(settings={**SERVING, "a": 1}, secrets={"TOKEN": "s" * 20})
+    before = host.tree()
+    host.gateway.serves, host.gateway.refuses = True, "config reload failed: no such thing."
+    with pytest.raises(OpenClawError) as error:
+        host.run(settings={**SERVING, "a": 2}, secrets={"TOKEN": "t" * 20, "NEW": "n" * 20})
+    assert error.value.subject == str(host.settings)
+    assert "did not take the change: config reload failed: no such thing." in error.value.reason
+    assert "The previous settings are back" in error.value.remedy
+    assert {**host.tree(), "lib/openclaw.json.previous": None} == {**before, "lib/openclaw.json.previous": None}
+    started = next(seen for seen in host.gateway.seen if seen[0] == "start")
+    assert (started[1]["a"], started[2]) == (1, {"TOKEN": "s" * 20})
+    host.gateway.refuses = ""
+    assert host.run(settings={**SERVING, "a": 1}, secrets={"TOKEN": "s" * 20})["changed"] is False
+
+
+def test_an_unconfirmed_change_is_rolled_back(host: Host) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    before = host.tree()
+    assert host.run(settings={"a": 2}, secrets={"TOKEN": "t" * 20})["pending"] is True
+    assert host.run(state="rolled_back", check_mode=True)["changed"] is True
+    assert host.run(state="rolled_back")["changed"] is True
+    assert {**host.tree(), "lib/openclaw.json.previous": None} == {**before, "lib/openclaw.json.previous": None}
+    assert host.run(state="rolled_back")["changed"] is False
+    assert host.run(settings={"a": 1}, secrets={"TOKEN": "s" * 20})["changed"] is False
+
+
+def test_a_confirmed_change_cannot_be_rolled_back(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    host.deploy(settings={"a": 2})
+    assert host.run(state="rolled_back")["changed"] is False
+    assert host.read()["a"] == 2
+
+
+def test_confirming_is_no_change_and_may_be_repeated(host: Host) -> None:
+    host.run(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
+    assert host.run(state="confirmed", check_mode=True)["pending"] is True
+    for _ in range(2):
+        result = host.run(state="confirmed")
+        assert (result["changed"], result["pending"]) == (False, False)
+    assert host.read(host.journal)["secrets"] == ["TOKEN"]
+
+
+def test_a_failed_first_attempt_leaves_no_keys_of_its_own_behind(host: Host) -> None:
+    host.run(settings={"a": 1, "wrong": {"x": 1}}, secrets={"WRONG": "w" * 20})
+    host.deploy(settings={"a": 1}, secrets={"RIGHT": "r" * 20})
+    assert without_provider(host.read()) == {"a": 1}
+    assert host.read(host.secrets) == {"RIGHT": "r" * 20}
+
+
+def test_an_attempt_that_follows_an_unconfirmed_one_can_still_go_back_to_the_confirmed(host: Host) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "1" * 20})
+    confirmed = host.settings.read_bytes()
+    host.run(settings={"a": 2}, secrets={"TOKEN": "2" * 20})
+    host.run(settings={"a": 3}, secrets={"TOKEN": "3" * 20})
+    host.run(state="rolled_back")
+    assert host.settings.read_bytes() == confirmed
+    assert host.read(host.secrets) == {"TOKEN": "1" * 20}
+
+
+# ---- killed in between ---------------------------------------------------------------------------------
+
+Story = Callable[["Host"], None]
+
+
+def first_deployment(host: Host) -> None:
+    host.deploy(settings={"a": {"b": 1}, "token": _settings.secret_ref("TOKEN")}, secrets={"TOKEN": "s" * 20})
+
+
+def change(host: Host) -> None:
+    host.deploy(
+        settings={"a": {"c": 2}, "token": _settings.secret_ref("NEW")}, secrets={"NEW": "n" * 20, "BOTH": "2" * 20}
+    )
+
+
+def rotation(host: Host) -> None:
+    host.deploy(settings=OLD["settings"], secrets={**OLD["secrets"], "BOTH": "2" * 20})
+
+
+def removal(host: Host) -> None:
+    host.deploy(settings={"token": _settings.secret_ref("TOKEN")}, secrets={"TOKEN": "s" * 20})
+
+
+def recovery(host: Host) -> None:
+    host.deploy(**OLD, recover="previous")
+
+
+def hot_change(host: Host) -> None:
+    host.gateway.serves = True
+    host.run(settings={**OLD["settings"], "logging": {"level": "info"}}, secrets={"TOKEN": "t" * 20})
+
+
+def kept_drift(host: Host) -> None:
+    host.deploy(settings={**OLD["settings"], "new": 1}, secrets=OLD["secrets"], drift="keep")
+
+
+OLD: dict[str, Any] = {
+    "settings": {"gateway": {"port": 1}, "a": {"b": 1}, "token": _settings.secret_ref("TOKEN")},
+    "secrets": {"TOKEN": "s" * 20, "BOTH": "1" * 20},
+}
+
+
+def nothing(host: Host) -> None:
+    """A host where nothing was deployed yet."""
+
+
+def deployed(host: Host) -> None:
+    host.deploy(**OLD)
+    live = host.read()
+    live["a"]["theirs"] = 5
+    host.write({"first": 1, **live})
+    host.secrets.chmod(0o600)
+    host.secrets.write_text(json.dumps({**host.read(host.secrets), "THEIRS": "f" * 20}))
+    host.secrets.chmod(0o400)
+
+
+def torn(host: Host) -> None:
+    deployed(host)
+    host.deploy(**{**OLD, "settings": {**OLD["settings"], "z": 1}})
+    host.settings.write_text('{"torn')
+
+
+def drifted(host: Host) -> None:
+    deployed(host)
+    live = host.read()
+    live["a"]["b"] = 99
+    host.write(live)
+
+
+STORIES = [
+    pytest.param(nothing, first_deployment, id="first-deployment"),
+    pytest.param(deployed, change, id="change"),
+    pytest.param(deployed, rotation, id="rotation"),
+    pytest.param(deployed, removal, id="removal"),
+    pytest.param(deployed, hot_change, id="hot-change"),
+    pytest.param(torn, recovery, id="recovery"),
+    pytest.param(drifted, kept_drift, id="kept-drift"),
+]
+
+
+def settled(host: Host) -> dict[str, Any]:
+    """Everything on the host; of an unreadable file's copies, whose names tell the time, only what is in them."""
+    tree: dict[str, Any] = {name: found for name, found in host.tree().items() if "unreadable" not in name}
+    return {**tree, "unreadable": {content for name, (_, content) in host.tree().items() if "unreadable" in name}}
+
+
+def copied(host: Host, name: str) -> Host:
+    """The same host once more; the paths in its settings stay those of the first."""
+    root = host.root.parent / f"{host.root.name}-{name}"
+    shutil.copytree(host.root, root)
+    twin = copy.copy(host)
+    for key, value in vars(host).items():
+        if isinstance(value, Path):
+            setattr(twin, key, root / value.relative_to(host.root))
+    return twin
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-a-rename", "after-a-rename"])
+@pytest.mark.parametrize(("before", "story"), STORIES)
+def test_whoever_is_killed_is_finished_by_the_next_run(
+    tmp_path: Path, programs: None, killed: Killed, host: Host, before: Story, story: Story, after: bool
+) -> None:
+    root, kept = tmp_path / "host", tmp_path / "kept"
+
+    def fresh() -> Host:
+        shutil.rmtree(root, ignore_errors=True)
+        if kept.exists():
+            shutil.copytree(kept, root)
+            subject = copy.copy(again)
+        else:
+            root.mkdir()
+            subject = type(host)(root)
+        host.gateway.secrets_path = str(subject.secrets)
+        host.gateway.serves = False
+        return subject
+
+    again = fresh()
+    before(again)
+    shutil.copytree(root, kept)
+    old = again.settings.read_bytes() if again.settings.exists() else None
+    story(again)
+    expected, new = settled(again), again.settings.read_bytes()
+
+    for n in range(1, 40):
+        subject = fresh()
+        came_that_far = killed(lambda subject=subject: story(subject), n, after=after)
+        found = subject.settings.read_bytes() if subject.settings.exists() else None
+        assert found in (old, new), n
+        if found not in (None, b'{"torn'):
+            names = {
+                value["id"][1:] for _path, value in _settings.walk(json.loads(found)) if _settings.is_secret_ref(value)
+            }
+            assert names <= set(subject.read(subject.secrets)), n
+        story(subject)
+        assert settled(subject) == expected, n
+        if not came_that_far:
+            assert n > 3, "nothing was ever written"
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-a-rename", "after-a-rename"])
+def test_a_rollback_that_is_killed_is_finished_by_the_next(host: Host, killed: Killed, after: bool) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "1" * 20})
+    confirmed = host.settings.read_bytes(), host.secrets.read_bytes()
+    for n in range(1, 20):
+        host.run(settings={"a": 2}, secrets={"TOKEN": "2" * 20})
+        came_that_far = killed(lambda: host.run(state="rolled_back"), n, after=after)
+        host.run(state="rolled_back")
+        assert (host.settings.read_bytes(), host.secrets.read_bytes()) == confirmed, n
+        assert "pending" not in host.read(host.journal)
+        if not came_that_far:
+            assert n > 2
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_a_killed_change_that_is_given_up_leaves_what_was_there(host: Host, killed: Killed, n: int) -> None:
+    deployed(host)
+    host.run(**OLD)
+    confirmed = host.read(), host.read(host.secrets)
+    assert killed(lambda: change(host), n, after=True)
+    host.run(state="rolled_back")
+    if host.read() != confirmed[0]:
+        assert "pending" not in host.read(host.journal)
+        assert without_provider(host.read())["a"] == {"c": 2, "theirs": 5}
+    else:
+        assert host.read(host.secrets) == confirmed[1]
+
+
+@pytest.mark.parametrize("second", range(1, 6))
+@pytest.mark.parametrize("first", range(1, 6))
+def test_two_killed_attempts_leave_nothing_behind(host: Host, killed: Killed, first: int, second: int) -> None:
+    deployed(host)
+    killed(lambda: change(host), first, after=True)
+    killed(lambda: removal(host), second, after=True)
+    host.deploy(**OLD)
+    assert without_provider(host.read()) == {"first": 1, **OLD["settings"], "a": {"b": 1, "theirs": 5}}
+    assert host.read(host.secrets) == {**OLD["secrets"], "THEIRS": "f" * 20}
+
+
+def test_what_a_killed_run_left_unfinished_is_swept_away_with_its_secrets(host: Host, killed: Killed) -> None:
+    for n in range(1, 8):
+        assert killed(lambda n=n: host.deploy(settings={"a": n}, secrets={"TOKEN": str(n) * 20}), n, after=False)
+        host.deploy(settings={"a": n}, secrets={"TOKEN": str(n) * 20})
+        assert [path.name for path in host.root.rglob(".*")] == [], n

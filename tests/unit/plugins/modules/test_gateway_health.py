@@ -1,0 +1,406 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module's own main() against a stand-in for the gateway that gives the answers recorded from OpenClaw 2026.9.6."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
+from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
+from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import Authority, server_context
+
+TOKEN = "3f6c0ffee-the-right-credential-51"
+VERSION = "2026.9.6"
+PAGE = (200, "<!doctype html><html data-openclaw-control-ui-base-path=''>")
+UNAUTHORIZED = (401, {"error": {"message": "Unauthorized", "type": "unauthorized"}})
+CHALLENGE = {"type": "event", "event": "connect.challenge", "payload": {"nonce": "17dd2506", "ts": 1795414383150}}
+
+Reply = tuple[int, Any]
+Health = Callable[..., dict[str, Any]]
+
+
+class StandIn(http.server.ThreadingHTTPServer):
+    """Answers as a gateway does that has started, is ready and knows TOKEN; tests change what they are about."""
+
+    daemon_threads = True
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Conversation)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.server_address[1]}"
+        self.requests: list[tuple[str, str | None]] = []
+        self.looks_until_started = 0
+        self.remote = False
+        self.replies: dict[str, Reply] = {
+            "/readyz": (200, {"ready": True, "failing": [], "eventLoop": {"degraded": False, "delayP99Ms": 21.9}}),
+            "/healthz": (200, {"ok": True, "status": "live"}),
+            "/tools/invoke": (200, {"ok": True, "result": {"details": {"count": 0, "sessions": []}}}),
+        }
+        self.accepts: Callable[[str | None], bool] = lambda shown: shown == f"Bearer {TOKEN}"
+        self.challenge: dict[str, Any] = CHALLENGE
+
+    def reply(self, path: str, shown: str | None) -> Reply:
+        self.requests.append((path, shown))
+        if path == "/startupz" and path not in self.replies:
+            return self.startup(shown)
+        if path == "/tools/invoke" and not self.accepts(shown):
+            return UNAUTHORIZED
+        return self.replies.get(path, PAGE)
+
+    def startup(self, shown: str | None) -> Reply:
+        if self.asked("/startupz") <= self.looks_until_started:
+            return 503, {"ok": False, "status": "starting", "version": VERSION, "pendingReason": "startup-sidecars"}
+        if self.remote and not self.accepts(shown):
+            return 200, {"ok": True, "status": "started"}
+        return 200, {"ok": True, "status": "started", "version": VERSION, "uptimeMs": 317620}
+
+    def asked(self, path: str) -> int:
+        return sum(asked == path for asked, _ in self.requests)
+
+    def handle_error(self, *_: object) -> None:
+        """A client that is refused in the handshake is what a test wants, not news."""
+
+
+class Conversation(http.server.BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_GET(self) -> None:
+        if self.headers["Upgrade"] == "websocket":
+            self.wfile.write(self.upgrade(json.dumps(self.server.challenge).encode()))
+        else:
+            self.answer(*self.server.reply(self.path, self.headers["Authorization"]))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def answer(self, status: int, body: Any) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(body, str) else "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def upgrade(self, message: bytes) -> bytes:
+        accept = http_util.accept_key(self.headers["Sec-WebSocket-Key"])
+        head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        frame = b"\x81\x7e" + len(message).to_bytes(2, "big") + message
+        return f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode() + frame
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextlib.contextmanager
+def standing_in(context: ssl.SSLContext | None = None) -> Iterator[StandIn]:
+    with StandIn(context) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def gateway() -> Iterator[StandIn]:
+    with standing_in() as server:
+        yield server
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({"OPENCLAW_GATEWAY_TOKEN": TOKEN, "OTHER": "x"}))
+    return path
+
+
+@pytest.fixture
+def look(run_module: Any, gateway: StandIn, token_file: Path) -> Health:
+    """Run the module against the stand-in; arguments come on top of what a role would give."""
+
+    def run(**arguments: Any) -> dict[str, Any]:
+        usual = {"url": gateway.url, "token_file": str(token_file), "version": VERSION, "interval": 0.05}
+        given = {name: value for name, value in (usual | arguments).items() if value is not None}
+        result: dict[str, Any] = run_module(gateway_health.main, **given)
+        return result
+
+    return run
+
+
+def systemctl(directory: Path, monkeypatch: pytest.MonkeyPatch, **said: str) -> Path:
+    """A stand-in for systemctl that prints these properties; returns the file in which it keeps its arguments."""
+    asked, script = directory / "asked", directory / "systemctl"
+    lines = "\n".join(f"{name}={value}" for name, value in said.items())
+    script.write_text(f"#!/bin/sh\necho \"$*\" >> {asked}\ncat <<'END'\n{lines}\nEND\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    return asked
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """The URL of a port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(look):
+    result = look()
+    assert (result["verdict"], result["reasons"], result["changed"]) == ("healthy", [], False)
+    assert {name for name, state in result["checks"].items() if state != "passed"} == {
+        "certificate",
+        "client_certificate",
+    }
+    assert result["version"] == VERSION
+
+
+def test_check_mode_gives_the_same_verdict(look, gateway):
+    result = look(_ansible_check_mode=True)
+    assert (result["verdict"], result["changed"]) == ("healthy", False)
+    assert gateway.asked("/tools/invoke") == 2
+
+
+def test_every_figure_is_flat(look):
+    figures = look()["figures"]
+    assert figures["uptime_ms"] == 317620
+    assert figures["looks"] == 1
+    assert all(isinstance(figure, int | float) for figure in figures.values())
+
+
+def test_a_gateway_that_is_down_fails_the_task_with_the_reason(look, nowhere):
+    result = look(url=nowhere)
+    assert result["failed"]
+    assert result["verdict"] == "unreachable"
+    assert result["msg"].startswith(f"The gateway is unreachable. {nowhere}: nothing listens there")
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "failed"),
+    [
+        pytest.param("never", False, id="never"),
+        pytest.param("unhealthy", False, id="unhealthy"),
+        pytest.param("degraded", True, id="degraded"),
+    ],
+)
+def test_the_caller_decides_whether_a_degraded_gateway_fails_the_task(look, gateway, fail_on, failed):
+    gateway.replies["/readyz"] = (503, {"ready": False, "failing": ["telegram"]})
+    result = look(fail_on=fail_on)
+    assert (result["verdict"], result.get("failed", False)) == ("degraded", failed)
+
+
+def test_a_status_of_200_alone_convinces_nobody(look, gateway):
+    gateway.replies = dict.fromkeys(("/startupz", "/readyz", "/healthz", "/tools/invoke"), PAGE)
+    assert look()["verdict"] == "unhealthy"
+
+
+def test_another_program_on_the_port_is_never_shown_the_credential(look, gateway):
+    gateway.replies["/startupz"] = (200, {"status": "UP"})
+    assert look()["verdict"] == "unhealthy"
+    assert gateway.requests == [("/startupz", None)]
+
+
+def test_a_server_that_accepts_and_is_silent_is_left_at_the_timeout(look):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = look(url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.2)
+    assert "hangs, is stopped or is overloaded" in result["msg"]
+
+
+def test_another_version_than_the_expected_one_is_unhealthy(look):
+    result = look(version="2026.9.7")
+    assert (result["failed"], result["checks"]["version"]) == (True, "failed")
+
+
+def test_a_version_of_two_numbers_is_compared_as_text(look, gateway):
+    gateway.replies["/startupz"] = (200, {"ok": True, "status": "started", "version": "2026.9"})
+    assert look(version=2026.9)["verdict"] == "healthy"
+
+
+def test_waiting_ends_with_the_first_healthy_look_and_the_wrong_credential_is_tried_once(look, gateway):
+    gateway.looks_until_started = 3
+    result = look(wait=30)
+    assert (result["verdict"], result["figures"]["looks"]) == ("healthy", 4)
+    assert [shown == f"Bearer {TOKEN}" for path, shown in gateway.requests if path == "/tools/invoke"] == [True, False]
+
+
+def test_waiting_ends_at_the_deadline(look, nowhere):
+    result = look(url=nowhere, wait=1)
+    assert result["verdict"] == "unreachable"
+    assert result["figures"]["waited_seconds"] >= 1
+    assert result["figures"]["looks"] > 2
+
+
+def test_a_gateway_that_stays_degraded_is_waited_for_no_longer_than_settle(look, gateway):
+    gateway.challenge = {"event": "hello"}
+    result = look(wait=60, settle=1)
+    assert result["verdict"] == "degraded"
+    assert 1 <= result["figures"]["waited_seconds"] < 30
+
+
+def test_a_refused_credential_is_named_and_no_other_wrong_one_is_tried(look, gateway):
+    gateway.accepts = lambda shown: shown == "Bearer another"
+    result = look()
+    assert "the credential is refused" in result["msg"]
+    assert gateway.asked("/tools/invoke") == 1
+    assert result["checks"]["wrong_credential"] == "not_run"
+
+
+def test_a_gateway_that_accepts_any_credential_is_unhealthy(look, gateway):
+    gateway.accepts = lambda shown: True
+    assert "a random credential is accepted" in look()["msg"]
+
+
+def test_each_wrong_credential_is_a_new_one(look, gateway):
+    look()
+    look()
+    shown = {shown for path, shown in gateway.requests if path == "/tools/invoke"}
+    assert len(shown) == 3
+
+
+def test_checks_that_are_switched_off_are_not_made(look, gateway):
+    result = look(check_websocket=False, check_wrong_credential=False, token_file=None, version=None)
+    assert {name for name, state in result["checks"].items() if state == "passed"} == {
+        "startupz",
+        "readyz",
+        "event_loop",
+        "healthz",
+    }
+    assert gateway.asked("/tools/invoke") == 0
+
+
+def test_from_another_address_the_version_is_learnt_by_showing_the_accepted_credential(look, gateway):
+    gateway.remote = True
+    result = look()
+    assert (result["verdict"], result["version"]) == ("healthy", VERSION)
+
+
+def test_a_wrong_credential_is_shown_to_no_probe_but_the_call(look, gateway):
+    # Each showing counts towards OpenClaw's lock-out.
+    gateway.remote = True
+    gateway.accepts = lambda shown: False
+    look()
+    assert [path for path, shown in gateway.requests if shown] == ["/tools/invoke"]
+
+
+def test_a_missing_secrets_file_is_reported_with_the_rest(look, tmp_path):
+    result = look(token_file=str(tmp_path / "none.json"))
+    assert f"{tmp_path}/none.json: it cannot be read: No such file or directory." in result["msg"]
+    assert result["checks"]["healthz"] == "passed"
+
+
+def test_an_unreachable_gateway_is_explained_by_systemd(look, nowhere, tmp_path, monkeypatch):
+    said = {"LoadState": "loaded", "ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}
+    asked = systemctl(tmp_path, monkeypatch, **said, ExecMainStatus="78", NRestarts="0")
+    result = look(url=nowhere, unit="openclaw-gateway.service", wait=60)
+    assert "unit openclaw-gateway.service: failed (failed), result exit-code, last exit status 78" in result["msg"]
+    assert "OpenClaw refuses its configuration" in result["msg"]
+    # It was given up at once: nothing starts a failed unit again.
+    assert (result["figures"]["looks"], result["figures"]["unit_exit_status"]) == (1, 78)
+    assert asked.read_text().endswith("-- openclaw-gateway.service\n")
+
+
+def test_systemd_is_not_asked_while_the_gateway_answers(look, tmp_path, monkeypatch):
+    asked = systemctl(tmp_path, monkeypatch, ActiveState="active")
+    look(unit="openclaw-gateway.service")
+    assert not asked.exists()
+
+
+@pytest.mark.parametrize("path", ["/startupz", "/readyz", "/healthz", "/tools/invoke"])
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_server_that_echoes_the_credential_does_not_get_it_into_the_result(look, gateway, monkeypatch, path, status):
+    echo = {"ok": True, "status": TOKEN, "version": TOKEN, "failing": [TOKEN], TOKEN: TOKEN, "ready": True}
+    echo |= {"error": {"message": f"bad {TOKEN}", "type": TOKEN}, "eventLoop": {"degraded": True, "reasons": [TOKEN]}}
+    gateway.replies[path] = (status, echo)
+    gateway.accepts = lambda shown: True
+    # Without Ansible's own masking, so that it is this module's that is tested.
+    monkeypatch.setattr(AnsibleModule, "_return_formatted", _without_masking)
+    result = look(fail_on="never")
+    assert "invocation" not in result
+    assert TOKEN not in json.dumps(result)
+
+
+def _without_masking(_module: Any, result: dict[str, Any]) -> None:
+    print(json.dumps(result))
+
+
+def test_a_secrets_file_that_is_not_json_is_not_quoted(look, token_file):
+    token_file.write_text(f'{{"OPENCLAW_GATEWAY_TOKEN": "{TOKEN}" oops')
+    result = look()
+    assert "it is not valid JSON" in result["msg"]
+    assert TOKEN not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"url": "http://ops:hunter2@gw"}, "url: it holds a user name or a password", id="password-in-url"),
+        pytest.param({"url": "ftp://gw"}, "url: it is not an http or https URL", id="scheme"),
+        pytest.param({"interval": 0}, "interval: 0 is less than 0.05", id="busy-loop"),
+        pytest.param({"timeout": 0}, "timeout: 0 is less than 0.1", id="no-time"),
+        pytest.param({"wait": -1}, "wait: -1 is less than 0", id="negative-wait"),
+        pytest.param({"client_certificate_required": True}, "only be required with TLS", id="mtls-without-tls"),
+        pytest.param(
+            {"client_cert": "/x"}, "parameters are required together: client_cert, client_key", id="half-pair"
+        ),
+        pytest.param({"fail_on": "always"}, "value of fail_on must be one of", id="unknown-choice"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_is_asked(look, gateway, arguments, words):
+    result = look(**arguments)
+    assert result["failed"]
+    assert words in result["msg"]
+    assert "verdict" not in result
+    assert gateway.requests == []
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict"), [pytest.param(90, "healthy", id="enough"), pytest.param(10, "degraded", id="too-few")]
+)
+def test_behind_tls_the_days_of_the_certificate_are_counted(look, authority, days, verdict):
+    with standing_in(server_context(authority.issue("127.0.0.1", days=days))) as server:
+        result = look(url=server.url, ca_path=authority.ca_path)
+    assert (result["verdict"], result["figures"]["certificate_days_left"]) == (verdict, days - 1)
+
+
+@pytest.mark.parametrize(
+    ("demanded", "verdict"),
+    [pytest.param(True, "healthy", id="demanded"), pytest.param(False, "unhealthy", id="not-demanded")],
+)
+def test_a_client_without_certificate_must_be_refused(look, authority, demanded, verdict):
+    context = server_context(authority.issue("127.0.0.1"), clients=authority.ca_path if demanded else None)
+    probe = authority.issue("probe")
+    with standing_in(context) as server:
+        result = look(
+            url=server.url,
+            ca_path=authority.ca_path,
+            client_cert=probe,
+            client_key=probe,
+            client_certificate_required=True,
+        )
+    assert result["verdict"] == verdict, result["reasons"]
+
+
+def test_the_credential_is_not_shown_to_a_server_whose_certificate_is_not_trusted(look, authority, tmp_path):
+    with standing_in(server_context(authority.issue("127.0.0.1"))) as server:
+        result = look(url=server.url, ca_path=Authority(tmp_path).ca_path)
+        assert (result["verdict"], server.requests) == ("unhealthy", [])
