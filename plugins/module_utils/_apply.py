@@ -212,14 +212,12 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
 def look(paths: Paths, account: _store.Account | None, release: _runtime.Release, *, recover: str) -> Found:
     """Read what stands on the host; a file that cannot be read stops the run unless the operator has decided."""
     journal = read_journal(paths, account)
-    raw = _store.read(paths.settings, account)
-    settings: Settings = {}
-    if raw is not None:
-        try:
-            settings = parse(raw, release, journal)
-        except ValueError as error:
-            settings = recovered(paths, account, release, raw, str(error), recover)
-            raw = b""
+    try:
+        raw = _store.read(paths.settings, account)
+        settings = parse(raw, release, journal) if raw is not None else {}
+    except (ValueError, _store.Unreadable) as error:
+        cause = error.cause if isinstance(error, _store.Unreadable) else str(error)
+        settings, raw = recovered(paths, account, release, cause, recover), b""
     return Found(settings, raw, read_secrets(paths.secrets, account), journal)
 
 
@@ -241,7 +239,7 @@ def parse(raw: bytes, release: _runtime.Release, journal: t.Mapping[str, t.Any])
 
 
 def recovered(
-    paths: Paths, account: _store.Account | None, release: _runtime.Release, raw: bytes, reason: str, recover: str
+    paths: Paths, account: _store.Account | None, release: _runtime.Release, reason: str, recover: str
 ) -> Settings:
     """The settings to start from in place of an unreadable file, as the operator has decided."""
     choices = {"last_good": paths.last_good, "previous": paths.previous}
@@ -387,7 +385,7 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
     kept = found.journal.get("pending", {}).get("existed", False)
     if found.raw == b"":
         unreadable = f"{paths.settings}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}"
-        _store.write(unreadable, _store.read(paths.settings, account) or b"", account)
+        _store.set_aside(paths.settings, unreadable, account)
     elif found.raw and not kept:
         _store.write(paths.previous, found.raw, account)
     if found.secrets and not kept:

@@ -25,7 +25,7 @@ PROGRAM_KEYS = ("meta", "wizard")
 # Every path that the release itself marks as sensitive is covered (204 in 2026.9.6, docs/openclaw.md), and some more:
 # a value masked in vain costs a look at the host, one shown in vain a new secret.
 _SECRET_KEY = re.compile(
-    r"token|password|passwd|secret|passphrase|(api|private|encrypt|session)[_-]?key|^key$|auth_?tag|serviceaccount|credential|authorization"
+    r"token(?!izer)|password|passwd|secret|passphrase|(api|private|encrypt|session)[_-]?key|^key$|auth_?tag|serviceaccount|credential|authorization"
     r"|cookie|(webhook|incoming|proxy)_?url|(certificate|identity|knownhosts)data",
     re.IGNORECASE,
 )

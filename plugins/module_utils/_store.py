@@ -22,6 +22,8 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
+_REMEDY = "Put a plain file in its place that belongs to the gateway's account."
+
 
 class Account(t.NamedTuple):
     """The gateway's account; ``None`` in place of one means the caller's own rights."""
@@ -60,6 +62,14 @@ def rights_of(account: Account | None) -> t.Iterator[None]:
         os.setgroups(groups)
 
 
+class Unreadable(OpenClawError):
+    """Something else stands in the place of a plain file."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        self.cause = cause
+        super().__init__(path, f"cannot be read: {cause}", _REMEDY)
+
+
 def read(path: str, account: Account | None) -> bytes | None:
     """The content of a plain file, or ``None`` where there is none."""
     with rights_of(account):
@@ -68,17 +78,13 @@ def read(path: str, account: Account | None) -> bytes | None:
         except FileNotFoundError:
             return None
         except OSError as error:
-            reason = "it is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
-            raise OpenClawError(
-                path,
-                f"cannot be read: {reason}",
-                "Put a plain file in its place that belongs to the gateway's account.",
-            ) from error
+            if error.errno == errno.ELOOP:
+                raise Unreadable(path, "it is a symbolic link") from error
+            raise OpenClawError(path, f"cannot be read: {error.strerror}", _REMEDY) from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise Unreadable(path, "it is not a plain file")
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise OpenClawError(
-                    path, "is not a plain file", "Put a plain file in its place that belongs to the gateway's account."
-                )
             return file.read()
 
 
@@ -123,12 +129,22 @@ def remove(path: str, account: Account | None) -> None:
         os.unlink(path)
 
 
+def set_aside(path: str, kept: str, account: Account | None) -> None:
+    """Keep whatever stands at *path* under another name; a plain file stays there too, until it is replaced."""
+    with rights_of(account):
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except OSError:  # a directory has one name only
+            os.rename(path, kept)
+
+
 def sweep(path: str, account: Account | None) -> None:
     """Remove what an interrupted writer left beside *path*."""
     directory, prefix = os.path.dirname(path), f".{os.path.basename(path)}."
     with rights_of(account):
         for name in os.listdir(directory):
-            if name.startswith(prefix):
+            # A candidate's own temporary file has one dot more.
+            if name.startswith((prefix, f".{prefix}")):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(directory, name))
 
@@ -149,11 +165,13 @@ def dump(value: t.Any) -> bytes:
 
 __all__ = (
     "Account",
+    "Unreadable",
     "dump",
     "find_account",
     "read",
     "remove",
     "rights_of",
+    "set_aside",
     "staged",
     "sweep",
     "write",

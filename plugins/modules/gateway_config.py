@@ -174,8 +174,15 @@ def masked_invocation(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {**shown, "secrets": dict.fromkeys(params["secrets"], _settings.MASK)}
 
 
+class ConfigModule(AnsibleModule):
+    """Keeps its arguments out of the journal: operators put secrets into settings, too."""
+
+    def _log_invocation(self) -> None:
+        self.log(f"Invoked for {self.params['path']}, state {self.params['state']}; settings and secrets are not logged")
+
+
 def main() -> None:
-    module = AnsibleModule(
+    module = ConfigModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["present", "confirmed", "rolled_back"], "default": "present"},
@@ -195,8 +202,6 @@ def main() -> None:
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
-        # Keeps the arguments out of the journal; what is returned of them is masked here.
-        no_log=True,
     )
     invocation = {"module_args": masked_invocation(module.params)}
     try:

@@ -229,9 +229,9 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
     version, known = module.params["version"], module.params["known_engines"]
     if version != "latest":
         _release.parse_version(version)
-        manifest = os.path.join(module.params["releases_path"], version, "node_modules/openclaw/package.json")
-        if os.path.exists(manifest):
-            engines = json.loads(_host.read_text(manifest)).get("engines", {}).get("node", "")
+        package = os.path.join(module.params["releases_path"], version, "node_modules/openclaw/package.json")
+        if os.path.exists(package):
+            engines = json.loads(_host.read_text(package)).get("engines", {}).get("node", "")
             return {"version": version, "installed": True, "engines": engines}
         # One that will be refused is not asked for: whether the registry still has it changes nothing.
         if version in known or is_unsafe(module.params, version):
@@ -239,10 +239,12 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
     npm = module.get_bin_path("npm")
     if npm is None:
         return {"version": version, "installed": False, "engines": ""}
-    manifest = ask_registry(module, npm, f"openclaw@{version}", "version", "engines")
-    exact = manifest.get("version", version)
-    if not manifest:
+    answer = ask_registry(module, npm, f"openclaw@{version}", "version", "engines")
+    if not answer:
         raise unknown_version(version, ask_registry(module, npm, "openclaw", "versions"))
+    # npm answers with the bare value where it has one of the fields only.
+    manifest: dict[str, t.Any] = answer if isinstance(answer, dict) else {"version": answer}
+    exact = manifest.get("version", version)
     installed = os.path.exists(
         os.path.join(module.params["releases_path"], exact, "node_modules/openclaw/package.json")
     )
@@ -348,7 +350,9 @@ def main() -> None:
         "required": True,
         "options": {name: {"type": "int", "required": True} for name in ("minimum", "recommended")},
     }
-    account = {name: {"type": kind, "required": True} for name, kind in (("name", "str"), ("home", "path"), ("shell", "path"))}
+    account = {
+        name: {"type": kind, "required": True} for name, kind in (("name", "str"), ("home", "path"), ("shell", "path"))
+    }
     safe = {
         "version": {"type": "str", "required": True},
         "reasons": {"type": "list", "elements": "str", "required": True},

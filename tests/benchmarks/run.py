@@ -158,9 +158,8 @@ def settings(tag: str) -> None:
     module = next(seconds for name, seconds in seconds_by_task(run.output).items() if "secrets and settings" in name)
     host.run(f"systemctl stop {lab.UNIT}")
     begun = time.monotonic()
-    host.run(
-        f"{AS_GATEWAY.format(home='/nonexistent')} OPENCLAW_NO_RESPAWN=1 OPENCLAW_CONFIG_PATH={lab.SETTINGS} node {RELEASE}/dist/index.js config validate --json"
-    )
+    nowhere = AS_GATEWAY.format(home="/nonexistent") + f" OPENCLAW_NO_RESPAWN=1 OPENCLAW_CONFIG_PATH={lab.SETTINGS}"
+    host.run(f"{nowhere} node {RELEASE}/dist/index.js config validate --json")
     validation = time.monotonic() - begun
     one = "openclaw config set models.providers.bench$n.baseUrl http://127.0.0.1:4002/v1"
     begun = time.monotonic()
@@ -173,9 +172,8 @@ def settings(tag: str) -> None:
     say(
         f"50 keys: gateway_config {module:.1f} s as a task, reload confirmed; the release's validation alone {validation:.1f} s"
     )
-    say(
-        f"  50 x 'config set' {ten * 5:.0f} s (10 calls measured, times 5), ratio {ten * 5 / module:.0f}; one 'config patch' {patch:.1f} s, ratio {patch / module:.1f}"
-    )
+    say(f"  50 x 'config set' {ten * 5:.0f} s (10 calls measured, times 5), ratio {ten * 5 / module:.0f}")
+    say(f"  one 'config patch' {patch:.1f} s, ratio {patch / module:.1f}")
     lab.down(["bench-settings"])
 
 

@@ -114,6 +114,15 @@ class Host:
         header = f'header = "Authorization: Bearer {token}"\nheader = "Content-Type: application/json"\n'
         return self.run(call, stdin=f"{header}data = {json.dumps(wish)}\n").strip() == "200"
 
+    def reboot(self) -> None:
+        """Stop the machine in order and start it again, under another address maybe; wait until ssh answers."""
+        label = '{{index .Config.Labels "clawops-lab.host"}}'
+        asked = subprocess.run(
+            ["docker", "inspect", "-f", label, self.name], capture_output=True, text=True, check=True
+        )
+        subprocess.run(["docker", "restart", "--time", "60", self.name], capture_output=True, check=True)
+        lab("up", self.name, asked.stdout.strip())
+
     def digest(self) -> str:
         """One figure for all that the collection owns on the host: content, owner and mode, not the gateway's state."""
         paths = "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
@@ -144,7 +153,9 @@ def down(names: t.Iterable[str]) -> None:
 
 def inventory(folder: Path, hosts: t.Mapping[str, t.Mapping[str, t.Any]], **variables: t.Any) -> Path:
     """Write an inventory of lab hosts with variables for all of them, and for each."""
-    content = {"gateways": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": {**LAB_VARIABLES, **variables}}}
+    content = {
+        "gateways": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": {**LAB_VARIABLES, **variables}}
+    }
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path

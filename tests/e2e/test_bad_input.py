@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
-from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway, wait_until_serving
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 
 RETIRED = lab.ROOT / "tests/fixtures/retired-settings"
 HOST = "bad-input"
@@ -60,7 +60,9 @@ def site(folder: Path, host: lab.Host, variables: t.Mapping[str, t.Any], *words:
 
 def message(run: lab.Run, kind: str = "ERROR") -> str:
     """What the run said in its errors or warnings, without the white space that the width of a terminal brings."""
-    told = re.findall(rf"^\[{kind}\]: (.*?)(?=^Origin: |^fatal: |^\[|^TASK |^PLAY |\Z)", run.output, re.MULTILINE | re.DOTALL)
+    told = re.findall(
+        rf"^\[{kind}\]: (.*?)(?=^Origin: |^fatal: |^\[|^TASK |^PLAY |\Z)", run.output, re.MULTILINE | re.DOTALL
+    )
     return squeezed(" ".join(told))
 
 
@@ -77,7 +79,12 @@ def assert_refused(run: lab.Run, words: t.Iterable[str]) -> None:
 @contextlib.contextmanager
 def untouched(host: lab.Host) -> Iterator[None]:
     """Whatever happens in the block, the host is afterwards as it was, and its gateway, if any, has gone on."""
-    packages, digest, process, uptime = host.packages(), host.digest(), host.process(), host.startup().get("uptimeMs", 0)
+    packages, digest, process, uptime = (
+        host.packages(),
+        host.digest(),
+        host.process(),
+        host.startup().get("uptimeMs", 0),
+    )
     yield
     assert host.digest() == digest
     assert host.packages() == packages
@@ -176,7 +183,9 @@ LIVE_ROWS = [
         id="variable-nowhere-defined",
     ),
     pytest.param(
-        settings(models={"providers": {"anthropic": {"apiKey": "{{ 'ANTHROPIC_API_KEY' | clawops.openclaw.secret_ref }}"}}}),
+        settings(
+            models={"providers": {"anthropic": {"apiKey": "{{ 'ANTHROPIC_API_KEY' | clawops.openclaw.secret_ref }}"}}}
+        ),
         (
             "gateway_settings.models.providers.anthropic.apiKey: the secret 'ANTHROPIC_API_KEY' is not given.",
             "Add ANTHROPIC_API_KEY to gateway_secrets, or correct the name. Given: OPENCLAW_GATEWAY_TOKEN.",
@@ -205,7 +214,10 @@ LIVE_ROWS = [
     ),
     pytest.param(
         {"gateway_version": "2026.1.28"},
-        ("gateway_version 2026.1.28: is not safe: CVE-2026-25253", "Use 2026.1.29 or newer; gateway_allow_unsafe_version: true"),
+        (
+            "gateway_version 2026.1.28: is not safe: CVE-2026-25253",
+            "Use 2026.1.29 or newer; gateway_allow_unsafe_version: true",
+        ),
         id="unsafe-version",
     ),
 ]
@@ -246,29 +258,32 @@ def test_a_port_that_something_else_listens_on_is_refused(gateway: Gateway, tmp_
             run = site(tmp_path, host, {"gateway_port": 18999})
     finally:
         host.run("systemctl stop squatter")
-    assert_refused(run, ("gateway_port 18999: python3 (process ", "listens on it. Choose another gateway_port, or stop that process."))
+    assert_refused(
+        run,
+        ("gateway_port 18999: python3 (process ", "listens on it. Choose another gateway_port, or stop that process."),
+    )
 
 
 @contextlib.contextmanager
 def damaged(host: lab.Host, damage: str) -> Iterator[None]:
     """The settings file is damaged by a shell command, and whole again after the block."""
     kept = "/root/openclaw.json"
-    host.run(f"cp -a {lab.SETTINGS} {kept}; cd $(dirname {lab.SETTINGS}); f={lab.SETTINGS}; {damage}")
+    host.run(f"cp -a {lab.SETTINGS} {kept}; f={lab.SETTINGS}; {damage}")
     try:
         yield
     finally:
-        host.run(f"rm -rf {lab.SETTINGS}; mv {kept} {lab.SETTINGS}; rm -f {lab.SETTINGS}.unreadable-*")
+        host.run(f"rm -rf {lab.SETTINGS}; mv {kept} {lab.SETTINGS}; rm -rf {lab.SETTINGS}.*elsewhere")
 
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        pytest.param("truncate -s 200 $f", "cannot be read: SyntaxError: JSON5: invalid end of input", id="torn"),
-        pytest.param("truncate -s 0 $f", "cannot be read: it is not JSON", id="empty"),
-        pytest.param("head -c 300 /dev/urandom >$f", "cannot be read: ", id="binary"),
-        pytest.param("echo '[]' >$f", "cannot be read: it holds no object", id="no-object"),
-        pytest.param("rm $f; mkdir $f", "is not a plain file", id="directory"),
-        pytest.param("mv $f $f.elsewhere; ln -s $f.elsewhere $f", "cannot be read: it is a symbolic link", id="link"),
+        pytest.param("truncate -s 200 $f", "SyntaxError: JSON5: invalid end of input", id="torn"),
+        pytest.param("truncate -s 0 $f", "it is not JSON", id="empty"),
+        pytest.param("head -c 300 /dev/urandom >$f", "", id="binary", marks=pytest.mark.full),
+        pytest.param("echo '[]' >$f", "it holds no object", id="no-object", marks=pytest.mark.full),
+        pytest.param("rm $f; mkdir $f", "it is not a plain file", id="directory", marks=pytest.mark.full),
+        pytest.param("mv $f $f.elsewhere; ln -s $f.elsewhere $f", "it is a symbolic link", id="link"),
     ],
 )
 def test_settings_that_cannot_be_read_are_left_as_they_are(
@@ -281,4 +296,190 @@ def test_settings_that_cannot_be_read_are_left_as_they_are(
         f"gateway_settings_recover=previous starts from {PREVIOUS}",
         "gateway_settings_recover=discard keeps only what the inventory says",
     )
-    assert_refused(run, (f"{lab.SETTINGS}: {reason}", *offers))
+    assert_refused(run, (f"{lab.SETTINGS}: cannot be read: {reason}", *offers))
+
+
+def marked(host: lab.Host, path: str, word: str) -> None:
+    """Put a copy of the settings with a foreign key there, as the gateway or the collection would have kept it."""
+    wanted = host.settings()
+    wanted.setdefault("logging", {})["redactPatterns"] = [word]
+    host.run(f"cp -a {lab.SETTINGS} {path}")
+    host.write(path, json.dumps(wanted))
+
+
+@pytest.mark.parametrize(
+    ("choice", "damage", "foreign"),
+    [
+        pytest.param("last_good", "truncate -s 200 $f", ["of-last-good"], id="last-good"),
+        pytest.param("previous", "rm $f; mkdir $f", ["of-previous"], id="previous"),
+        pytest.param("discard", "mv $f $f.elsewhere; ln -s $f.elsewhere $f", None, id="discard"),
+    ],
+)
+def test_the_operator_decides_what_to_start_from(
+    gateway: Gateway, tmp_path: Path, choice: str, damage: str, foreign: list[str] | None
+) -> None:
+    host = gateway.host
+    # OpenClaw 2026.9.6 writes the first itself only where it may write its settings: this is a stand-in.
+    marked(host, LAST_GOOD, "of-last-good")
+    marked(host, PREVIOUS, "of-previous")
+    process = host.process()
+    host.run(f"f={lab.SETTINGS}; {damage}")
+    run = site(tmp_path, host, {"gateway_settings_recover": choice})
+    assert run.status == 0, run.output
+    assert host.settings()["logging"].get("redactPatterns") == foreign
+    assert host.settings()["agents"]["list"] == SANDBOX["agents"]["list"]
+    assert host.run(f"stat -c '%U %a %F' {lab.SETTINGS}") == "openclaw 600 regular file\n"
+    assert host.run(f"ls -d {lab.SETTINGS}.unreadable-*").count("\n") == 1
+    assert (host.process(), host.serves()) == (process, True)
+    host.run(f"rm -rf {lab.SETTINGS}.unreadable-* {lab.SETTINGS}.elsewhere {LAST_GOOD}")
+    again = site(tmp_path, host, {})
+    assert (again.status, again.changed(HOST)) == (0, 0), again.output
+
+
+# ---- hosts that are too small, too old, or claimed twice -------------------------------------------------
+
+
+@contextlib.contextmanager
+def memory(host: lab.Host, megabytes: int) -> Iterator[None]:
+    """A stand-in for a smaller machine: another MemTotal in /proc/meminfo. Limits of a container do not show there."""
+    host.run(
+        f"sed 's/^MemTotal:.*/MemTotal: {megabytes * 1024} kB/' /proc/meminfo >/root/meminfo;"
+        " mount --bind /root/meminfo /proc/meminfo"
+    )
+    try:
+        yield
+    finally:
+        host.run("umount /proc/meminfo")
+
+
+def test_a_host_with_less_memory_than_recommended_is_warned_of(gateway: Gateway, tmp_path: Path) -> None:
+    with memory(gateway.host, 1500), untouched(gateway.host):
+        run = site(tmp_path, gateway.host, {})
+    assert (run.status, run.changed(HOST)) == (0, 0), run.output
+    told = message(run, "WARNING")
+    assert squeezed("The host's memory: 1500 MiB; an idle gateway takes about 950 MiB") in told, run.output
+    assert squeezed("it will be slow, and may be killed when agents work. Give the host more memory") in told, (
+        run.output
+    )
+
+
+def test_a_host_with_too_little_memory_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+    with memory(gateway.host, 1100), untouched(gateway.host):
+        run = site(tmp_path, gateway.host, {})
+    words = (
+        "The host's memory: 1100 MiB",
+        "the kernel would kill it while it starts",
+        "Give the host more memory (2 GiB",
+    )
+    assert_refused(run, words)
+
+
+@contextlib.contextmanager
+def disk(host: lab.Host, megabytes: int) -> Iterator[None]:
+    """A small file system where the releases go."""
+    host.run(
+        f"mkdir -p /opt/openclaw/releases; mount -t tmpfs -o size={megabytes}m,mode=0755 small /opt/openclaw/releases"
+    )
+    try:
+        yield
+    finally:
+        host.run("umount /opt/openclaw/releases; rm -r /opt/openclaw")
+
+
+def test_a_disk_that_is_too_small_is_refused(bare: lab.Host, tmp_path: Path) -> None:
+    with disk(bare, 1600), untouched(bare):
+        run = site(tmp_path, bare, {})
+    words = ("The disk of /opt/openclaw/releases: 1600 MiB are free", "the installation would fail", "Free some space")
+    assert_refused(run, words)
+
+
+def test_a_disk_that_is_nearly_too_small_is_warned_of(bare: lab.Host, tmp_path: Path) -> None:
+    with disk(bare, 2000), untouched(bare):
+        run = site(tmp_path, bare, {}, "--check")
+    assert run.status == 0, run.output
+    told = message(run, "WARNING")
+    assert squeezed("The disk of /opt/openclaw/releases: 2000 MiB are free") in told, run.output
+    assert squeezed("there is little left for state, logs and the next release. Free some space") in told, run.output
+
+
+def test_node_that_is_too_old_is_refused_before_it_is_installed(bare: lab.Host, tmp_path: Path) -> None:
+    with untouched(bare):
+        run = site(tmp_path, bare, {"nodejs_major": 22})
+    assert_refused(run, ("nodejs_major 22: OpenClaw 2026.9.6 runs on Node.js >=24.16.0", "Set nodejs_major"))
+
+
+def test_a_distribution_that_nobody_tested_is_refused(bare: lab.Host, tmp_path: Path) -> None:
+    bare.run(
+        "sed 's/^VERSION_ID=.*/VERSION_ID=11/; s/bookworm/bullseye/; s/12 /11 /' /usr/lib/os-release >/root/os-release;"
+        " mount --bind /root/os-release /usr/lib/os-release"
+    )
+    try:
+        with untouched(bare):
+            run = site(tmp_path, bare, {})
+    finally:
+        bare.run("umount /usr/lib/os-release")
+    words = (
+        f"{BARE}: it runs Debian 11 with systemd, which is not supported",
+        "one of Debian 12, Debian 13, Ubuntu 24.04",
+    )
+    assert_refused(run, words)
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        pytest.param(
+            {"gateway_port": 19000},
+            (
+                f"The inventory hosts first and second: both stand for {HOST} with gateway_instance main. Give one of them",
+            ),
+            id="same-instance",
+        ),
+        pytest.param(
+            {"gateway_instance": "other"},
+            (f"The inventory hosts first and second: both stand for {HOST} with gateway_port 18789. Give one of them",),
+            id="same-port",
+        ),
+    ],
+)
+def test_two_inventory_hosts_that_claim_the_same_gateway_are_refused(
+    gateway: Gateway, tmp_path: Path, second: dict[str, t.Any], words: Words
+) -> None:
+    hosts = {"first": {"ansible_host": HOST}, "second": {"ansible_host": HOST, **second}}
+    with untouched(gateway.host):
+        run = lab.play("site", lab.inventory(tmp_path, hosts, gateway_settings=SANDBOX))
+    assert_refused(run, words)
+
+
+# ---- what only the running gateway can refuse --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def put_back(host: lab.Host) -> Iterator[None]:
+    """Whatever happens in the block, afterwards the same files stand there and the gateway serves with them."""
+    digest, settings_before = host.digest(), host.read(lab.SETTINGS)
+    yield
+    assert host.read(lab.SETTINGS) == settings_before
+    assert host.digest() == digest
+    assert host.serves()
+
+
+def test_a_change_that_the_gateway_does_not_start_with_is_taken_back(gateway: Gateway, tmp_path: Path) -> None:
+    wish = settings(
+        **SANDBOX,
+        gateway={"tls": {"enabled": True, "autoGenerate": False, "certPath": "/nowhere/c", "keyPath": "/nowhere/k"}},
+    )
+    with put_back(gateway.host):
+        run = site(tmp_path, gateway.host, wish)
+    words = (
+        f"{lab.SETTINGS}: the running gateway did not take the change:",
+        "gateway tls: cert/key missing",
+        "The previous settings are back and the gateway serves with them.",
+    )
+    assert_refused(run, words)
+
+
+def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back(gateway: Gateway, tmp_path: Path) -> None:
+    with put_back(gateway.host):
+        run = site(tmp_path, gateway.host, {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}})
+    assert_refused(run, ("What ran before was put back and is healthy.",))

@@ -35,15 +35,13 @@ engine_start() {
 
 engine_has_init() { [[ -d /run/systemd/system ]]; }
 
-# How the machine was before the lab started an engine. A crash in between must not overwrite it.
+# That the lab starts an engine, and how the machine was before. A crash in between must not overwrite it.
 engine_remember() {
   local boot
   boot=$(cat /proc/sys/kernel/random/boot_id)
   if [[ $(cat "$CACHE/engine/boot" 2>/dev/null) == "$boot" ]]; then return; fi
-  if [[ -e /sys/class/net/docker0 ]]; then echo yes; else echo no; fi >"$CACHE/engine/docker0"
+  rm -f "$CACHE/engine/"*
   if pgrep -x containerd >/dev/null; then echo yes; else echo no; fi >"$CACHE/engine/containerd"
-  cat /proc/sys/net/ipv4/ip_forward >"$CACHE/engine/ip_forward"
-  { iptables -S FORWARD 2>/dev/null || echo '-P FORWARD ACCEPT'; } | awk '$1 == "-P" {print $3}' >"$CACHE/engine/forward"
   echo "$boot" >"$CACHE/engine/boot"
 }
 
@@ -54,6 +52,7 @@ engine_launch() {
   if ! process_alive "$containerd"; then rm -f "$containerd"; fi
   if ! process_alive "$ENGINE_RUN/dockerd.pid"; then rm -f "$ENGINE_RUN/dockerd.pid"; fi
   mkdir -p "$ENGINE_RUN" "$ENGINE_DATA"
+  forwarding_remember
   setsid nohup dockerd --data-root "$ENGINE_DATA" --exec-root "$ENGINE_RUN" --pidfile "$ENGINE_RUN/dockerd.pid" \
     >"$CACHE/logs/dockerd.log" 2>&1 </dev/null 9>&- &
 }
@@ -168,13 +167,23 @@ process_stop() {
   kill -KILL "$pid"
 }
 
-# The engine leaves its bridge and its rules behind. Where a bridge was there before, rules may be another engine's.
+forwarding_remember() {
+  local table
+  if [[ -e $CACHE/engine/ip_forward ]]; then return; fi
+  if [[ -e /sys/class/net/docker0 ]]; then echo yes; else echo no; fi >"$CACHE/engine/docker0"
+  iptables -S FORWARD | awk '$1 == "-P" {print $3}' >"$CACHE/engine/forward"
+  for table in iptables ip6tables; do "$table-save" >"$CACHE/engine/$table"; done
+  cat /proc/sys/net/ipv4/ip_forward >"$CACHE/engine/ip_forward"
+}
+
+# The engine leaves its bridge and its rules behind; those that were there before are not its own.
 forwarding_restore() {
   local table
-  if [[ $(cat "$CACHE/engine/docker0") == yes ]]; then return; fi
-  ip link delete docker0 2>/dev/null || true
+  if [[ ! -e $CACHE/engine/ip_forward ]]; then return; fi
+  if [[ $(cat "$CACHE/engine/docker0") == no ]]; then ip link delete docker0 2>/dev/null || true; fi
   for table in iptables ip6tables; do
-    "$table-save" 2>/dev/null | grep -vE "DOCKER|docker0|${LAB:0:15}" | "$table-restore" 2>/dev/null || true
+    "$table-save" 2>/dev/null | awk -v own="DOCKER|docker0|${LAB:0:15}" \
+      'known {before[$0]; next} $0 !~ own || $0 in before' known=1 "$CACHE/engine/$table" known=0 - | "$table-restore" 2>/dev/null || true
   done
   iptables -P FORWARD "$(cat "$CACHE/engine/forward")"
   cat "$CACHE/engine/ip_forward" >/proc/sys/net/ipv4/ip_forward

@@ -93,6 +93,7 @@ images_import() {
 
 image_import() {
   local name=$1 started=$SECONDS change changes=()
+  need zstd=zstd
   while read -r change; do changes+=(--change "$change"); done < <(image_changes "$name")
   changes+=(--change "LABEL $LAB.import=$(image_changes "$name" | sha256sum | cut -c1-16)")
   # Docker makes an image of whatever arrives, however little: it gets its name once all has.

@@ -116,15 +116,19 @@ with_keyring() {
 mirror_running() { [[ $(docker container inspect -f '{{.State.Running}}' "$MIRROR" 2>/dev/null) == true ]]; }
 
 mirror_start() {
-  local started=$SECONDS recipe
-  recipe=$(printf '%s' "$(sha256_of "$LAB_DIR"/mirror.sh "$LAB_DIR"/mirror/nginx.conf) ${RECIPES[debian12]} $CACHE" | sha256sum | cut -c1-16)
-  if [[ $(docker container inspect -f "{{index .Config.Labels \"$LAB.mirror\"}}" "$MIRROR" 2>/dev/null) != "$recipe" ]]; then
-    say "making the mirror's container (about ten seconds)"
+  local started=$SECONDS
+  RECIPES["mirror"]=$(sha256sum <<<"$(sha256_of "$LAB_DIR"/mirror.sh "$LAB_DIR"/mirror/nginx.conf) ${RECIPES[debian12]}" | cut -c1-16)
+  if [[ ! -s $(image_tar mirror) ]]; then
+    say "adding a web server to debian12 for the mirror (about ten seconds)"
     logged mirror-image mirror_image
+  fi
+  if ! image_current mirror; then image_import mirror; fi
+  # A container of the former image, or of another cache, serves something else.
+  if [[ $(docker container inspect -f "{{index .Config.Labels \"$LAB.mirror\"}}" "$MIRROR" 2>/dev/null) != "${RECIPES["mirror"]} $CACHE" ]]; then
     docker rm --force --volumes "$MIRROR" >/dev/null 2>&1 || true
     docker create --pull never --name "$MIRROR" --hostname mirror.lab --network "$LAB" --network-alias mirror.lab \
-      --label "$LAB=1" --label "$LAB.mirror=$recipe" \
-      --volume "$CACHE/www:/srv/mirror:ro" "$LAB:mirror" >/dev/null
+      --label "$LAB=1" --label "$LAB.mirror=${RECIPES["mirror"]} $CACHE" \
+      --volume "$CACHE/www:/srv/mirror:ro" "$LAB:mirror" nginx >/dev/null
   fi
   if mirror_running; then return; fi
   docker start "$MIRROR" >/dev/null
@@ -132,15 +136,17 @@ mirror_start() {
   say "mirror started in $((SECONDS - started)) s"
 }
 
-# A host image with a web server; made by hand because a builder would keep layers that destroy cannot tell as ours.
+# Not by a builder: it would keep layers that destroy cannot tell as ours, and the cache could not keep the result.
 mirror_image() {
   local container=$MIRROR-image
   docker rm --force --volumes "$container" >/dev/null 2>&1 || true
   docker run --pull never --name "$container" --network "$LAB" --label "$LAB=1" "$LAB:debian12" \
     sh -c 'apt-get update && apt-get install --yes --no-install-recommends nginx-light && apt-get clean && rm -rf /var/lib/apt/lists/*' &&
     docker cp "$LAB_DIR/mirror/nginx.conf" "$container:/etc/nginx/nginx.conf" &&
-    docker commit --change 'CMD ["nginx"]' "$container" "$LAB:mirror" &&
-    docker rm --force --volumes "$container"
+    docker export "$container" | zstd -q -T2 -3 -f -o "$CACHE/tmp/mirror.tar.zst" &&
+    docker rm --force --volumes "$container" &&
+    rm -f "$CACHE/images/mirror-"* &&
+    mv "$CACHE/tmp/mirror.tar.zst" "$(image_tar mirror)"
 }
 
 mirror_await() {

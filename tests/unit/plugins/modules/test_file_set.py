@@ -76,6 +76,14 @@ def test_undo_takes_everything_back(run: FileSet, entries: list[dict[str, Any]],
     assert ((tmp_path / "old").read_text(), str((tmp_path / "current").readlink())) == ("kept", "releases/0")
 
 
+def test_undo_brings_back_bytes_that_are_no_text(run: FileSet, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"\xff\xfe\n")
+    undo = run({"path": str(path), "content": "text"})["undo"]
+    assert run(*undo)["changed"]
+    assert path.read_bytes() == b"\xff\xfe\n"
+
+
 def test_nothing_is_touched_when_one_entry_cannot_be_made(run: FileSet, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     result = run({"path": str(tmp_path / "new"), "content": "x"}, {"path": str(tmp_path / "taken"), "content": "x"})

@@ -48,7 +48,7 @@ NODE = r"""#!/bin/sh
 here=$(dirname "$0")
 if [ "$1" = --version ]; then cat "$here/node-version"; exit 0; fi
 echo "node $1" >> "$here/calls"
-package=$(dirname "$(dirname "$1")")
+package=${1%/openclaw.mjs}; package=${package%/dist/index.js}
 if [ -f "$here/start" ]; then . "$here/start"; fi
 rm -f "$package/.openclaw-lifecycle-pending"
 echo "OpenClaw $(sed -n 's/.*"version": "\([^"]*\)".*/\1/p' "$package/package.json") (abc)"
@@ -170,6 +170,12 @@ class TestPresent:
         assert run()["changed"]
         assert not (host.releases / "2026.9.6/node_modules/openclaw/.openclaw-lifecycle-pending").exists()
 
+    def test_the_launcher_finishes_it_where_the_program_itself_does_not(self, host: SimpleNamespace, run: Run) -> None:
+        host.script.write_text('touch "$package/.openclaw-lifecycle-pending"\n')
+        host.start.write_text("case $1 in *index.js) echo OpenClaw 2026.9.6; exit 0 ;; esac\n")
+        assert run()["changed"]
+        assert host.calls.read_text().rstrip().endswith("openclaw.mjs")
+
     def test_a_release_that_stays_unfinished_is_refused(self, host: SimpleNamespace, run: Run) -> None:
         host.script.write_text('touch "$package/.openclaw-lifecycle-pending"\n')
         host.start.write_text("echo OpenClaw 2026.9.6; exit 0\n")
@@ -190,6 +196,7 @@ class TestFailures:
             pytest.param("echo 'npm error it broke'; exit 7", "", "status 7: it broke", id="broken"),
             pytest.param("kill -9 $$", "", "ended by signal 9", id="killed"),
             pytest.param("", "echo OpenClaw 2026.9.5; exit 0", "does not start: OpenClaw 2026.9.5", id="other-version"),
+            pytest.param("", "echo OpenClaw 2026.9.6; exit 3", "does not start: OpenClaw 2026.9.6", id="crash-at-end"),
             pytest.param(
                 "", "echo Cannot find module >&2; exit 1", "does not start: Cannot find module", id="no-start"
             ),
@@ -232,7 +239,7 @@ class TestFailures:
     ) -> None:
         host.script.write_text("sleep 60\n")
         monkeypatch.setattr(gateway_release, "is_full", lambda _path: True)
-        result = run()
+        result = run(timeout=20)
         assert "the disk is full" in result["msg"]
         assert names(host) == [".2026.9.6.log"]
 
@@ -333,6 +340,7 @@ class TestAbsent:
 
     def test_a_half_release_is_removed_too(self, host: SimpleNamespace, run: Run) -> None:
         (host.releases / "2026.9.6.partial/x").mkdir(parents=True)
+        (host.releases / ".2026.9.6.log").touch()
         assert run(state="absent")["changed"]
         assert names(host) == []
 

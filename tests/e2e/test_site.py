@@ -1,0 +1,433 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The main job on every supported distribution: bare hosts become verified gateways, live, and are retired.
+
+The hosts share two cores, so each step is one run for all of them. Every step is a fixture that brings the steps
+before it along; the tests stand in the order of the story.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import wait_until_serving
+
+NAMES = {distribution: f"e2e-{distribution}" for distribution in lab.DISTRIBUTIONS}
+STATE = "/var/lib/openclaw/main/state"
+RELEASES = "/opt/openclaw/releases"
+# What a person left in the workspace, by which kept data are recognised.
+KEEPSAKE = "/var/lib/openclaw/main/workspace/keepsake"
+# design.md, "On the host": owner, group, mode and kind of every path.
+LAYOUT = {
+    RELEASES: "root root 755 directory",
+    f"{RELEASES}/{lab.VERSION}": "root root 755 directory",
+    "/opt/openclaw/main/current": "root root 777 symbolic link",
+    "/var/lib/openclaw/main": "openclaw openclaw 700 directory",
+    STATE: "openclaw openclaw 700 directory",
+    lab.SETTINGS: "openclaw openclaw 600 regular file",
+    "/var/lib/openclaw/main/workspace": "openclaw openclaw 700 directory",
+    "/var/cache/openclaw/main": "openclaw openclaw 700 directory",
+    "/etc/openclaw/main/secrets": "openclaw openclaw 700 directory",
+    lab.SECRETS: "openclaw openclaw 400 regular file",
+    "/etc/openclaw/main/gateway.env": "root root 644 regular file",
+    "/var/log/openclaw/main": "openclaw adm 2750 directory",
+    "/var/log/openclaw/main/gateway.log": "openclaw adm 600 regular file",
+    f"/etc/systemd/system/{lab.UNIT}": "root root 644 regular file",
+    "/usr/local/bin/openclaw": "root root 755 regular file",
+}
+# What retiring removes, and what only a purge does.
+REMOVED = (f"/etc/systemd/system/{lab.UNIT}", "/usr/local/bin/openclaw", "/opt/openclaw/main/current", RELEASES)
+DATA = (
+    "/opt/openclaw/main",
+    "/var/lib/openclaw/main",
+    "/etc/openclaw/main",
+    "/var/cache/openclaw/main",
+    "/var/log/openclaw/main",
+)
+# Opens a WebSocket by hand and prints what the gateway says first.
+GREETING = r"""
+import json, socket
+connection = socket.create_connection(("127.0.0.1", 18789), timeout=30)
+connection.sendall(
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1:18789\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+stream = connection.makefile("rb")
+status = stream.readline().decode().strip()
+while stream.readline().strip():
+    pass
+_, length = stream.read(2)
+length = int.from_bytes(stream.read(2), "big") if length == 126 else length
+print(json.dumps({"status": status, **json.loads(stream.read(length))}))
+"""
+
+on_each = pytest.mark.parametrize("distribution", lab.DISTRIBUTIONS)
+
+
+class Fleet(t.NamedTuple):
+    """One host per distribution, by name, and the inventory of them all."""
+
+    hosts: dict[str, lab.Host]
+    where: Path
+
+    def play(self, playbook: str, *words: str) -> lab.Run:
+        return lab.play(playbook, self.where, *words)
+
+    def changes(self, run: lab.Run) -> dict[str, int]:
+        return {name: run.changed(name) for name in self.hosts}
+
+
+class Prediction(t.NamedTuple):
+    """A dry run, and by host the paths that are not the same before and after it."""
+
+    run: lab.Run
+    touched: dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Bare hosts."""
+    try:
+        hosts = lab.up({name: distribution for distribution, name in NAMES.items()})
+        yield Fleet(hosts, lab.inventory(tmp_path_factory.mktemp("fleet"), {name: {} for name in hosts}))
+    finally:
+        lab.down(NAMES.values())
+
+
+@pytest.fixture(scope="module")
+def prediction(fleet: Fleet) -> Prediction:
+    """A dry run on the bare hosts."""
+    before = {name: everything(host) for name, host in fleet.hosts.items()}
+    run = fleet.play("site", "--check", "--diff")
+    return Prediction(run, {name: sorted(before[name] ^ everything(host)) for name, host in fleet.hosts.items()})
+
+
+@pytest.fixture(scope="module")
+def deployment(fleet: Fleet, prediction: Prediction) -> lab.Run:
+    """The first real run, after the prediction, which needs bare hosts."""
+    run = fleet.play("site")
+    assert run.status == 0, run.output
+    return run
+
+
+@pytest.fixture
+def host(fleet: Fleet, deployment: lab.Run, distribution: str) -> lab.Host:
+    """The deployed host of one distribution."""
+    return fleet.hosts[NAMES[distribution]]
+
+
+@pytest.fixture(scope="module")
+def restarted(fleet: Fleet, deployment: lab.Run) -> dict[str, bool]:
+    """By host, whether another process serves after a restart of the unit."""
+
+    def restart(host: lab.Host) -> bool:
+        before = host.process()
+        host.run(f"systemctl restart {lab.UNIT}")
+        wait_until_serving(host)
+        return host.process() not in (0, before)
+
+    return two_at_a_time(restart, fleet)
+
+
+@pytest.fixture(scope="module")
+def rebooted(fleet: Fleet, deployment: lab.Run) -> dict[str, bool]:
+    """By host, whether the gateway has come back after a reboot by itself, on a machine that has just booted."""
+
+    def reboot(host: lab.Host) -> bool:
+        boot = host.run("systemctl show -p UserspaceTimestampMonotonic --value")
+        host.reboot()
+        wait_until_serving(host)
+        return host.run("systemctl show -p UserspaceTimestampMonotonic --value") != boot
+
+    return two_at_a_time(reboot, fleet)
+
+
+@pytest.fixture(scope="module")
+def retirement(fleet: Fleet, deployment: lab.Run) -> tuple[lab.Run, dict[str, str]]:
+    """A retirement that keeps the data, and the tokens before it."""
+    tokens = {name: host.token() for name, host in fleet.hosts.items()}
+    for host in fleet.hosts.values():
+        host.run(f"echo kept > {KEEPSAKE} && chown openclaw: {KEEPSAKE}")
+    run = fleet.play("retire")
+    assert run.status == 0, run.output
+    return run, tokens
+
+
+@pytest.fixture(scope="module")
+def purge(fleet: Fleet, retirement: tuple[lab.Run, dict[str, str]]) -> lab.Run:
+    """A retirement that keeps nothing."""
+    run = fleet.play("retire", "-e", "retire_purge=true")
+    assert run.status == 0, run.output
+    return run
+
+
+def two_at_a_time(work: t.Callable[[lab.Host], bool], fleet: Fleet) -> dict[str, bool]:
+    """Four gateways that start at once on two cores miss time limits of their own."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(fleet.hosts, pool.map(work, fleet.hosts.values()), strict=True))
+
+
+def everything(host: lab.Host) -> set[str]:
+    """Every path of the machine with owner, mode, size and time; but not what logging in leaves."""
+    spared = " -o ".join(f"-path {path}" for path in ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/log"))
+    listing = host.run(rf"find / \( {spared} \) -prune -o -printf '%p %M %u %g %s %T@ %l\n'")
+    return set(listing.splitlines())
+
+
+def figures(run: lab.Run) -> dict[str, t.Any]:
+    """What health.yml hands on through set_stats."""
+    handed = run.output.rpartition("RUN:")[2]
+    return t.cast(dict[str, t.Any], json.loads(handed)["openclaw_gateways"])
+
+
+def is_well(row: t.Mapping[str, t.Any]) -> bool:
+    """Healthy, or so but for the event loop, which waits where the machine of the tests is short of CPU."""
+    return row["verdict"] == "healthy" or (
+        row["verdict"] == "degraded" and all("event loop" in reason for reason in row["reasons"])
+    )
+
+
+def health(fleet: Fleet) -> lab.Run:
+    return lab.play("health", fleet.where, ANSIBLE_SHOW_CUSTOM_STATS="1", ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+
+
+# ---- a bare host ---------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_on_bare_hosts_predicts_the_change_without_an_error(fleet: Fleet, prediction: Prediction) -> None:
+    run, _ = prediction
+    assert run.status == 0, run.output
+    assert [name for name, count in fleet.changes(run).items() if count == 0] == []
+    # Each in full: the source, the unit and the command, which a diff shows where they would be new.
+    for line in ("+URIs: http://mirror.lab/nodesource/node_24.x", "+ProtectSystem=strict", "+account=openclaw"):
+        assert run.output.count(line) == len(fleet.hosts), line
+
+
+@on_each
+def test_a_dry_run_on_a_bare_host_touches_nothing(prediction: Prediction, distribution: str) -> None:
+    assert prediction.touched[NAMES[distribution]] == []
+
+
+def test_one_run_makes_every_bare_host_a_verified_gateway(fleet: Fleet, deployment: lab.Run) -> None:
+    verdicts = dict(re.findall(rf"'(\S+): OpenClaw {re.escape(lab.VERSION)} answers, (\w+)'", deployment.output))
+    assert set(verdicts) == set(fleet.hosts)
+    assert set(verdicts.values()) <= {"healthy", "degraded"}
+    # Where the token is, but not the token.
+    assert lab.SECRETS in deployment.output
+    assert [name for name, host in fleet.hosts.items() if host.token() in deployment.output] == []
+
+
+def test_a_second_run_changes_nothing(fleet: Fleet, deployment: lab.Run) -> None:
+    before = {name: (host.digest(), host.process()) for name, host in fleet.hosts.items()}
+    run = fleet.play("site", "--diff")
+    assert run.status == 0, run.output
+    assert set(fleet.changes(run).values()) == {0}, run.output
+    assert {name: (host.digest(), host.process()) for name, host in fleet.hosts.items()} == before
+
+
+def test_a_dry_run_on_live_hosts_predicts_no_change(fleet: Fleet, deployment: lab.Run) -> None:
+    run = fleet.play("site", "--check", "--diff")
+    assert run.status == 0, run.output
+    assert set(fleet.changes(run).values()) == {0}, run.output
+
+
+# ---- each distribution ---------------------------------------------------------------------------------
+
+
+@on_each
+def test_the_pinned_version_answers(host: lab.Host) -> None:
+    assert host.startup().items() >= {"ok": True, "status": "started", "version": lab.VERSION}.items()
+
+
+@on_each
+def test_the_token_is_accepted_and_a_wrong_one_refused(host: lab.Host) -> None:
+    token = host.token()
+    assert host.accepts(token)
+    assert not host.accepts(token[:-1] + ("0" if token[-1] != "0" else "1"))
+
+
+@on_each
+def test_a_websocket_opens_with_the_challenge_while_the_unit_is_hardened(host: lab.Host) -> None:
+    greeting = json.loads(host.run("python3 -", stdin=GREETING))
+    assert (greeting["status"], greeting["event"]) == ("HTTP/1.1 101 Switching Protocols", "connect.challenge")
+    assert exposure(host) <= 2.0
+
+
+def exposure(host: lab.Host) -> float:
+    judged = host.run(f"systemd-analyze security --no-pager {lab.UNIT}")
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", judged)
+    assert found, judged
+    return float(found[1])
+
+
+@on_each
+def test_the_unit_starts_with_the_host(host: lab.Host) -> None:
+    assert host.run(f"systemctl is-enabled {lab.UNIT}").strip() == "enabled"
+
+
+@on_each
+def test_the_main_process_is_node_with_the_gateway_under_its_own_account(host: lab.Host) -> None:
+    process = host.process()
+    assert host.run(f"readlink /proc/{process}/exe; stat -c %U /proc/{process}").split() == [
+        "/usr/bin/node",
+        "openclaw",
+    ]
+    command = host.run(f"tr '\\0' ' ' < /proc/{process}/cmdline").split()
+    assert command[1:] == ["/opt/openclaw/main/current/node_modules/openclaw/dist/index.js", "gateway", "run"]
+
+
+@on_each
+def test_the_gateway_listens_on_loopback_only(host: lab.Host) -> None:
+    sockets = [line.split() for line in host.run("ss -ltnpH").splitlines() if "MainThread" in line or ":18789 " in line]
+    assert {words[3].rpartition(":")[2] for words in sockets} == {"18789"}
+    assert {words[3].rpartition(":")[0] for words in sockets} <= {"127.0.0.1", "[::1]"}
+
+
+@on_each
+def test_every_path_has_its_owner_and_its_mode(host: lab.Host) -> None:
+    found = host.run(f"stat -c '%n|%U %G %a %F' {' '.join(LAYOUT)}")
+    assert dict(line.split("|") for line in found.splitlines()) == LAYOUT
+    assert host.run("readlink /opt/openclaw/main/current").strip() == f"{RELEASES}/{lab.VERSION}"
+
+
+@on_each
+def test_only_root_may_write_what_root_or_the_unit_runs(host: lab.Host) -> None:
+    writable = host.run(rf"find {RELEASES} /opt/openclaw/main ! -type l \( ! -user root -o -perm /022 \) | head")
+    assert writable == ""
+
+
+@on_each
+@pytest.mark.parametrize("caller", ["root", "ops"])
+def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.Host, caller: str) -> None:
+    assert host.run(f"cd / && runuser -u {caller} -- openclaw --version").startswith(f"OpenClaw {lab.VERSION} ")
+    # It reads settings that only the gateway's account can read, and leaves nothing that belongs to its caller.
+    assert host.run(f"cd / && runuser -u {caller} -- openclaw config get gateway.port").split()[-1] == "18789"
+    assert host.run("find /var/lib/openclaw/main ! -user openclaw") == ""
+
+
+@on_each
+def test_apt_prefers_the_pinned_major_version_whatever_else_is_offered(host: lab.Host) -> None:
+    policy = host.run("apt-cache policy nodejs")
+    assert re.search(r"Installed: (24\.\S+)\n\s+Candidate: \1\n", policy), policy
+    offers = re.findall(r"^ [* ]{3} (\d+)\.\S+ (\d+)$", policy, re.MULTILINE)
+    assert offers
+    assert {priority for major, priority in offers if major == "24"} == {"1001"}
+
+
+@on_each
+def test_journal_and_log_file_are_json_lines(host: lab.Host) -> None:
+    journal = host.run(f"journalctl -o cat _SYSTEMD_UNIT={lab.UNIT}").splitlines()
+    assert "gateway ready" in [json.loads(line)["message"] for line in journal]
+    log = host.read("/var/log/openclaw/main/gateway.log").splitlines()
+    assert "gateway ready" in [json.loads(line).get("message") for line in log]
+
+
+# ---- the operator's day --------------------------------------------------------------------------------
+
+
+@on_each
+def test_the_gateway_survives_a_restart_of_its_unit(restarted: dict[str, bool], distribution: str) -> None:
+    assert restarted[NAMES[distribution]]
+
+
+@on_each
+def test_the_gateway_comes_back_by_itself_after_a_reboot(rebooted: dict[str, bool], distribution: str) -> None:
+    assert rebooted[NAMES[distribution]]
+
+
+def test_limit_and_tag_choose_one_host_and_one_role(fleet: Fleet, rebooted: dict[str, bool]) -> None:
+    run = fleet.play("site", "--limit", NAMES["debian13"], "--tags", "gateway")
+    assert run.status == 0, run.output
+    assert run.recap.keys() == {NAMES["debian13"]}
+    assert run.changed(NAMES["debian13"]) == 0, run.output
+    roles = set(re.findall(r"^TASK \[clawops\.openclaw\.(\w+) :", run.output, re.MULTILINE))
+    assert roles == {"common", "gateway"}
+
+
+def test_health_shows_the_fleet_and_hands_the_figures_on(fleet: Fleet, rebooted: dict[str, bool]) -> None:
+    run = health(fleet)
+    assert run.status == 0, run.output
+    assert set(fleet.changes(run).values()) == {0}
+    rows = figures(run)
+    assert {name: row["version"] for name, row in rows.items()} == dict.fromkeys(fleet.hosts, lab.VERSION)
+    assert [row for row in rows.values() if not is_well(row)] == []
+    for name, row in rows.items():
+        assert re.search(rf'"{name} +- +{row["verdict"]} +{re.escape(lab.VERSION)} ', run.output)
+        assert row["figures"].keys() >= {"uptime_ms", "startupz_latency_ms", "websocket_latency_ms"}
+        assert row["figures"]["wrong_credential_latency_ms"] >= 250
+
+
+def test_health_fails_and_names_the_gateway_that_does_not_answer_and_why(
+    fleet: Fleet, rebooted: dict[str, bool]
+) -> None:
+    stopped = NAMES["ubuntu2404"]
+    fleet.hosts[stopped].run(f"systemctl stop {lab.UNIT}")
+    try:
+        run = health(fleet)
+    finally:
+        fleet.hosts[stopped].run(f"systemctl start {lab.UNIT}")
+        wait_until_serving(fleet.hosts[stopped])
+    assert run.status != 0
+    assert {name for name, figure in run.recap.items() if figure["failed"]} == {stopped}
+    rows = figures(run)
+    assert [name for name, row in rows.items() if not is_well(row)] == [stopped]
+    assert rows[stopped]["verdict"] == "unreachable"
+    assert "nothing listens there" in rows[stopped]["reasons"][0]
+    assert f"unit {lab.UNIT}: inactive (dead)" in rows[stopped]["reasons"][1]
+    # The table begins with what is worst.
+    assert re.search(rf'"GATEWAY +LABEL +VERDICT +VERSION +REASONS",\s+"{stopped} ', run.output)
+
+
+# ---- the end -------------------------------------------------------------------------------------------
+
+
+@on_each
+def test_retiring_stops_and_removes_and_keeps_the_data(
+    fleet: Fleet, retirement: tuple[lab.Run, dict[str, str]], distribution: str
+) -> None:
+    host = fleet.hosts[NAMES[distribution]]
+    assert host.run(f"ls -d {' '.join(REMOVED)}", check=False) == ""
+    assert host.run("pgrep -u openclaw", check=False) == ""
+    assert not host.serves()
+    assert host.run("systemctl list-unit-files --no-legend 'openclaw*'", check=False) == ""
+    assert host.token() == retirement[1][host.name]
+    assert host.settings()["gateway"]["port"] == 18789
+    assert host.read(KEEPSAKE) == "kept\n"
+    assert host.run(f"test -s {STATE}/state/openclaw.sqlite && echo there").strip() == "there"
+
+
+@pytest.mark.full
+def test_a_retired_gateway_comes_back_with_its_token_and_its_state(
+    fleet: Fleet, retirement: tuple[lab.Run, dict[str, str]]
+) -> None:
+    run = fleet.play("site")
+    assert run.status == 0, run.output
+    _, tokens = retirement
+    for name, host in fleet.hosts.items():
+        assert host.startup()["version"] == lab.VERSION
+        assert host.accepts(tokens[name])
+        assert host.read(KEEPSAKE) == "kept\n"
+
+
+@on_each
+def test_a_purge_leaves_nothing_of_the_gateway(fleet: Fleet, purge: lab.Run, distribution: str) -> None:
+    host = fleet.hosts[NAMES[distribution]]
+    assert host.run(f"ls -d {' '.join([*LAYOUT, *REMOVED, *DATA])}", check=False) == ""
+    assert host.run("getent passwd openclaw; getent group openclaw", check=False) == ""
+    assert host.run("find / -xdev -nouser -o -xdev -nogroup") == ""
+
+
+def test_a_second_purge_changes_nothing(fleet: Fleet, purge: lab.Run) -> None:
+    run = fleet.play("retire", "-e", "retire_purge=true")
+    assert run.status == 0, run.output
+    assert set(fleet.changes(run).values()) == {0}, run.output

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Two inventory hosts may share an address, but no gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.clawops.openclaw.plugins.filter import gateway_clashes as module
+from ansible_collections.clawops.openclaw.plugins.filter.gateway_clashes import gateway_clashes
+
+HostVars = dict[str, dict[str, Any]]
+
+
+def test_the_filter_is_found_by_its_name() -> None:
+    assert module.FilterModule().filters() == {"gateway_clashes": gateway_clashes}
+
+
+@pytest.mark.parametrize(
+    "hostvars",
+    [
+        pytest.param({"a": {}, "b": {}}, id="two-addresses-by-their-names"),
+        pytest.param({"a": {"ansible_host": "1"}, "b": {"ansible_host": "2"}}, id="two-addresses"),
+        pytest.param(
+            {"a": {"ansible_host": "1"}, "b": {"ansible_host": "1", "gateway_instance": "b", "gateway_port": 18790}},
+            id="two-gateways-on-one-address",
+        ),
+        pytest.param({"a": {}}, id="one-host"),
+        pytest.param({}, id="no-host"),
+    ],
+)
+def test_gateways_of_their_own_do_not_clash(hostvars: HostVars) -> None:
+    assert gateway_clashes(hostvars, list(hostvars)) == []
+
+
+@pytest.mark.parametrize(
+    ("second", "reasons"),
+    [
+        pytest.param({}, ["gateway_instance main", "gateway_port 18789"], id="both-defaults"),
+        pytest.param({"gateway_port": 1}, ["gateway_instance main"], id="the-instance"),
+        pytest.param({"gateway_instance": "b"}, ["gateway_port 18789"], id="the-port"),
+        pytest.param({"gateway_instance": "b", "gateway_port": "18789"}, ["gateway_port 18789"], id="the-port-as-text"),
+    ],
+)
+def test_a_clash_names_hosts_address_and_remedy(second: dict[str, Any], reasons: list[str]) -> None:
+    hostvars: HostVars = {"a": {"ansible_host": "192.0.2.1"}, "b": {"ansible_host": "192.0.2.1", **second}}
+    assert gateway_clashes(hostvars, ["a", "b"]) == [
+        f"The inventory hosts a and b: both stand for 192.0.2.1 with {reason}. "
+        f"Give one of them another {reason.split()[0]}."
+        for reason in reasons
+    ]
+
+
+def test_a_name_that_is_another_ones_address_clashes() -> None:
+    assert len(gateway_clashes({"a": {}, "b": {"ansible_host": "a"}}, ["a", "b"])) == 2
+
+
+def test_only_the_hosts_asked_for_are_compared() -> None:
+    hostvars: HostVars = {name: {"ansible_host": "1"} for name in "abc"}
+    assert gateway_clashes(hostvars, ["b"]) == []
+    assert len(gateway_clashes(hostvars, ["a", "b", "c"])) == 4

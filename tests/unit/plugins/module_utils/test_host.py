@@ -1,0 +1,226 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kernel's and dpkg's own texts, and this very host."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host
+
+# Lines as Linux prints them on a little-endian machine.
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:4965 00000000:0000 0A 00000000:00000000 00:00000000 0   995        0 17292 1 00000000765c2971
+   1: 00000000:07E8 00000000:0000 0A 00000000:00000000 00:00000000 0     0        0 576 1 00000000a3e0e5fb
+   2: 0100007F:A144 0100007F:4965 06 00000000:00000000 03:00000A0D 00000000     0        0 0 3 000000006bfa9c2a
+   3: 0501A8C0:0016 00000000:0000 0A 00000000:00000000 00:00000000 0     0        0 900 1 00000000a3e0e5fb
+   4: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 0   991        0 901 1 00000000a3e0e5fb
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:4965 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0   995        0 17293 1 0000000077f1b41b
+   1: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0     0        0 600 1 0000000077f1b41b
+   2: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0     0        0 601 1 0000000077f1b41b
+   3: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0     0        0 602 1 0000000077f1b41b
+   4: 000080FE00000000FF005450B6AD1DFE:01BC 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 0     0        0 603 1 0000000077f1b41b
+"""
+MEMINFO = "MemTotal:        2014424 kB\nMemFree:         1595372 kB\nMemAvailable:    1818344 kB\nSwapTotal:             0 kB\n"
+STATUS = """\
+Package: nodejs-doc
+Status: install ok installed
+Version: 1.2.3
+
+Package: nodejs
+Status: {status}
+Priority: optional
+Section: web
+Maintainer: Nobody <nobody@example.com>
+Architecture: amd64
+Version: 24.21.0-1nodesource1
+Description: Node.js
+ Version: of a description
+
+Package: npm
+Status: install ok installed
+Version: 9.9.9
+"""
+
+
+def test_listening_sockets_are_read_and_no_others() -> None:
+    assert _host.listeners(TCP) == [
+        ("loopback", 18789, "17292"),
+        ("any", 2024, "576"),
+        ("other", 22, "900"),
+        ("loopback", 53, "901"),
+    ]
+
+
+def test_listening_sockets_of_ipv6_are_read() -> None:
+    assert _host.listeners(TCP6) == [
+        ("loopback", 18789, "17293"),
+        ("any", 80, "600"),
+        ("loopback", 8080, "601"),
+        ("other", 443, "602"),
+        ("other", 444, "603"),
+    ]
+
+
+@pytest.mark.parametrize("table", ["", TCP.splitlines()[0], TCP[:150]], ids=["nothing", "a-heading", "a-torn-line"])
+def test_a_table_without_a_whole_line_has_no_listeners(table: str) -> None:
+    assert _host.listeners(table) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "kind"),
+    [
+        (socket.AF_INET, "127.0.0.1", "loopback"),
+        (socket.AF_INET, "0.0.0.0", "any"),  # noqa: S104 - any address is what is looked for
+        (socket.AF_INET6, "::1", "loopback"),
+        (socket.AF_INET6, "::", "any"),
+    ],
+)
+def test_a_real_listener_is_found_with_its_owner(family: int, address: str, kind: str) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind((address, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        table = _host.read_text("/proc/net/tcp6" if family == socket.AF_INET6 else "/proc/net/tcp")
+        [found] = [each for each in _host.listeners(table) if each.port == port]
+        assert found.address == kind
+        assert _host.owner_of(found.inode) == (os.getpid(), Path("/proc/self/comm").read_text().strip())
+
+
+def test_a_socket_of_nobody_has_no_owner() -> None:
+    assert _host.owner_of("0123") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        pytest.param("0::/system.slice/openclaw-gateway.service\n", "openclaw-gateway.service", id="a-service"),
+        pytest.param(
+            "0::/system.slice/openclaw-gateway-blue.service/inner\n",
+            "openclaw-gateway-blue.service",
+            id="a-group-inside",
+        ),
+        pytest.param(
+            "0::/docker/0a1b/system.slice/nginx.service\n",
+            "nginx.service",
+            id="a-service-in-a-container-without-namespace",
+        ),
+        pytest.param(
+            "9:name=systemd:/system.slice/ssh.service\n4:memory:/system.slice/ssh.service\n0::/\n",
+            "ssh.service",
+            id="v1",
+        ),
+        pytest.param("0::/user.slice/user-0.slice/session-1.scope\n", "", id="a-session"),
+        pytest.param("0::/system.slice/my.serviceless\n", "", id="a-name-that-only-looks-like-one"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_unit_of(text: str, unit: str) -> None:
+    assert _host.unit_of(text) == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "megabytes"), [(MEMINFO, 1967), ("MemTotal: 1024 kB", 1), ("Other: 5 kB\n", 0), ("", 0)]
+)
+def test_memory_mb(text: str, megabytes: int) -> None:
+    assert _host.memory_mb(text) == megabytes
+
+
+@pytest.mark.parametrize("comm", ["node", "a) b (c", "x y z"])
+def test_a_process_began_when_the_kernel_says(comm: str) -> None:
+    fields = " ".join(["S", "1", *["0"] * 17, "210774", "3133440"])
+    assert _host.started_at(
+        f"4711 ({comm}) {fields}\n", "cpu 1 2\nbtime 1795412996\nprocesses 3\n", 100
+    ) == pytest.approx(1795412996 + 2107.74)
+
+
+def test_a_real_process_began_just_now() -> None:
+    with subprocess.Popen(["sleep", "30"]) as process:
+        began = _host.started_at(
+            _host.read_text(f"/proc/{process.pid}/stat"), _host.read_text("/proc/stat"), os.sysconf("SC_CLK_TCK")
+        )
+        process.kill()
+    assert abs(time.time() - began) < 10
+
+
+@pytest.mark.parametrize(
+    ("status", "version"),
+    [
+        pytest.param("install ok installed", "24.21.0-1nodesource1", id="installed"),
+        pytest.param("hold ok installed", "24.21.0-1nodesource1", id="held"),
+        pytest.param("deinstall ok config-files", "", id="removed"),
+        pytest.param("install ok unpacked", "", id="half-way"),
+        pytest.param("install reinstreq half-installed", "", id="broken"),
+    ],
+)
+def test_package_version(status: str, version: str) -> None:
+    assert _host.package_version(STATUS.format(status=status), "nodejs") == version
+
+
+@pytest.mark.parametrize("package", ["node", "nodej.", "odejs", "nodejs-d"])
+def test_only_the_whole_name_of_a_package_counts(package: str) -> None:
+    assert _host.package_version(STATUS.format(status="install ok installed"), package) == ""
+
+
+def test_a_real_package_is_found() -> None:
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "dpkg"], capture_output=True, text=True, check=True)
+    assert _host.package_version(_host.read_text("/var/lib/dpkg/status"), "dpkg") == asked.stdout
+
+
+def test_a_text_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
+    assert _host.read_text(str(tmp_path / "none")) == ""
+    assert _host.read_text(str(tmp_path)) == ""
+    (tmp_path / "odd").write_bytes(b"a\xff")
+    assert _host.read_text(str(tmp_path / "odd")) == "a\ufffd"
+
+
+def test_the_processes_are_those_of_this_host() -> None:
+    assert os.getpid() in set(_host.processes())
+
+
+@pytest.mark.parametrize(
+    ("table", "main"),
+    [
+        pytest.param({}, 0, id="nothing-runs"),
+        pytest.param({10: ("other.service", 1)}, 0, id="only-another-unit"),
+        pytest.param({10: ("our.service", 1)}, 10, id="one-process"),
+        pytest.param({30: ("our.service", 1), 10: ("our.service", 30)}, 30, id="a-child-with-a-smaller-number"),
+        pytest.param({10: ("our.service", 1), 12: ("our.service", 10), 14: ("our.service", 12)}, 10, id="a-grandchild"),
+        pytest.param({10: ("our.service", 1), 12: ("other.service", 10)}, 10, id="a-child-in-another-unit"),
+    ],
+)
+def test_main_process(monkeypatch: pytest.MonkeyPatch, table: dict[int, tuple[str, int]], main: int) -> None:
+    def read_text(path: str) -> str:
+        pid, kind = re.fullmatch(r"/proc/(\d+)/(cgroup|stat)", path).groups()  # type: ignore[union-attr]
+        unit, parent = table[int(pid)]
+        return f"0::/system.slice/{unit}\n" if kind == "cgroup" else f"{pid} (a) b) S {parent} 0"
+
+    monkeypatch.setattr(_host, "read_text", read_text)
+    monkeypatch.setattr(_host, "processes", lambda: iter(table))
+    assert _host.main_process("our.service") == main
+
+
+def test_a_process_that_ends_while_it_is_looked_at_does_not_disturb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host, "processes", lambda: iter([2**22 + 1]))
+    assert _host.main_process("our.service") == 0
+    assert _host.owner_of("1") == (0, "")
+
+
+def test_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:
+    usage = os.statvfs(tmp_path)
+    expected = usage.f_bavail * usage.f_frsize / 2**20
+    for path in (tmp_path, tmp_path / "none", tmp_path / "none/at/all"):
+        assert _host.free_mb(str(path)) == pytest.approx(expected, rel=0.05)

@@ -1,0 +1,354 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of a gateway's account, on a real file system and with a real other account."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed
+
+OLD, NEW = b'{"old": 1}\n', b'{"new": 2}\n'
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.fixture
+def theirs(open_directory: Path, another_account: _store.Account) -> Path:
+    """A directory that belongs to another account, as a gateway's own does."""
+    directory = open_directory / "theirs"
+    directory.mkdir(mode=0o700)
+    os.chown(directory, another_account.uid, another_account.gid)
+    return directory
+
+
+# ---- read ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    assert _store.read(str(path), None) == OLD
+
+
+def test_no_file_is_not_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert _store.read(str(tmp_path / "none"), None) is None
+    assert _store.read(str(tmp_path / "no-directory/none"), None) is None
+    assert _store.read(str(tmp_path / "empty"), None) == b""
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"of somebody else")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(OpenClawError, match=r"link: cannot be read: it is a symbolic link\. Put a plain file"):
+        _store.read(str(tmp_path / "link"), None)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_socket, make_directory])
+def test_what_is_no_plain_file_is_refused_without_waiting_for_it(tmp_path: Path, make: Any) -> None:
+    path = tmp_path / "odd"
+    make(path)
+    with pytest.raises(OpenClawError) as error:
+        _store.read(str(path), None)
+    assert error.value.subject == str(path)
+    assert error.value.remedy.startswith("Put a plain file in its place")
+
+
+def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(OLD)
+    make_pipe(tmp_path / "pipe")
+    make_directory(tmp_path / "directory")
+    before = os.listdir("/proc/self/fd")
+    for name in names(tmp_path):
+        try:
+            _store.read(str(tmp_path / name), None)
+        except (OpenClawError, OSError):
+            continue
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_root_reads_nothing_that_the_account_may_not(theirs: Path, another_account: _store.Account) -> None:
+    path = theirs / "file"
+    path.write_bytes(OLD)
+    path.chmod(0o600)
+    assert _store.read(str(path), None) == OLD
+    with pytest.raises(OpenClawError, match="file: cannot be read: Permission denied"):
+        _store.read(str(path), another_account)
+
+
+def test_a_hard_link_to_a_file_of_root_does_not_open_it(theirs: Path, another_account: _store.Account) -> None:
+    secret = theirs.parent / "secret"
+    secret.write_bytes(b"of root")
+    secret.chmod(0o600)
+    os.link(secret, theirs / "file")
+    with pytest.raises(OpenClawError, match="Permission denied"):
+        _store.read(str(theirs / "file"), another_account)
+
+
+# ---- write ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [0o600, 0o400, 0o644])
+def test_a_file_has_its_mode_whatever_the_mask_says(tmp_path: Path, wanted: int) -> None:
+    path = tmp_path / "file"
+    for mask in (0o000, 0o077, 0o777):
+        before = os.umask(mask)
+        try:
+            _store.write(str(path), NEW, None, wanted)
+        finally:
+            os.umask(before)
+        assert (path.read_bytes(), mode(path)) == (NEW, wanted)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_is_closed_to_others_by_default(tmp_path: Path) -> None:
+    _store.write(str(tmp_path / "file"), NEW, None)
+    assert mode(tmp_path / "file") == 0o600
+
+
+def test_a_file_is_replaced_and_not_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    with path.open("rb") as reader:
+        _store.write(str(path), NEW, None)
+        assert reader.read() == OLD
+    assert path.read_bytes() == NEW
+
+
+def test_a_symbolic_link_is_replaced_and_what_it_points_at_is_left(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(OLD)
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    _store.write(str(tmp_path / "link"), NEW, None)
+    assert not (tmp_path / "link").is_symlink()
+    assert ((tmp_path / "other").read_bytes(), (tmp_path / "link").read_bytes()) == (OLD, NEW)
+
+
+def test_a_file_is_written_as_the_account(theirs: Path, another_account: _store.Account) -> None:
+    _store.write(str(theirs / "file"), NEW, another_account, 0o400)
+    found = (theirs / "file").stat()
+    assert (found.st_uid, found.st_gid, mode(theirs / "file")) == (another_account.uid, another_account.gid, 0o400)
+    _store.write(str(theirs / "file"), OLD, another_account, 0o400)
+    assert (theirs / "file").read_bytes() == OLD
+
+
+def test_root_writes_nowhere_where_the_account_may_not(open_directory: Path, another_account: _store.Account) -> None:
+    with pytest.raises(PermissionError):
+        _store.write(str(open_directory / "file"), NEW, another_account)
+    assert names(open_directory) == []
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if call == "write":
+        monkeypatch.setattr(os, "fchmod", full)
+    else:
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        _store.write(str(path), NEW, None)
+    monkeypatch.undo()
+    assert (path.read_bytes(), names(tmp_path)) == (OLD, ["file"])
+
+
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+
+    def noted(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            kind = "directory" if name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode) else "file"
+            if name == "fsync" and kind == "file":
+                assert os.fstat(arguments[0]).st_size == len(NEW)
+            events.append(f"{name} {kind}")
+            return function(*arguments)
+
+        return call
+
+    for name in ("fsync", "rename"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    _store.write(str(tmp_path / "file"), NEW, None)
+    assert events == ["fsync file", "rename file", "fsync directory"]
+
+
+@pytest.mark.parametrize(("after", "whole"), [(False, OLD), (True, NEW)], ids=["before-the-rename", "after-it"])
+def test_a_writer_that_is_killed_leaves_one_of_two_whole_files(
+    tmp_path: Path, killed: Killed, after: bool, whole: bytes
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    assert killed(lambda: _store.write(str(path), NEW, None), 1, after=after)
+    assert path.read_bytes() == whole
+
+
+# ---- what is left over -----------------------------------------------------------------------------------
+
+
+def test_what_killed_writers_left_is_swept_away_and_nothing_else(tmp_path: Path, killed: Killed) -> None:
+    path = tmp_path / "openclaw.json"
+    others = [
+        "openclaw.json",
+        "openclaw.json.previous",
+        "openclaw.json.last-good",
+        ".openclaw.jsonx",
+        ".other",
+        "x.json",
+    ]
+    for name in others:
+        (tmp_path / name).write_bytes(OLD)
+    for name in ("openclaw.json", "openclaw.json.applied"):
+        assert killed(lambda name=name: _store.write(str(tmp_path / name), NEW, None), 1, after=False)
+    assert len(names(tmp_path)) == len(others) + 2
+    _store.sweep(str(path), None)
+    assert names(tmp_path) == sorted(others)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["while-it-was-written", "afterwards"])
+def test_a_candidate_of_a_killed_run_is_swept_away(tmp_path: Path, killed: Killed, after: bool) -> None:
+    path = tmp_path / "openclaw.json"
+
+    def stage() -> None:
+        with _store.staged(str(path), NEW, None):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert killed(stage, 1, after=after)
+    assert len(names(tmp_path)) == 1
+    _store.sweep(str(path), None)
+    assert names(tmp_path) == []
+
+
+def test_a_candidate_stands_beside_the_file_and_only_for_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "openclaw.json"
+    with pytest.raises(RuntimeError), _store.staged(str(path), NEW, None) as candidate:
+        assert Path(candidate).parent == tmp_path
+        assert (Path(candidate).read_bytes(), mode(Path(candidate))) == (NEW, 0o600)
+        raise RuntimeError
+    assert names(tmp_path) == []
+
+
+def test_the_candidate_of_an_account_is_its_own(theirs: Path, another_account: _store.Account) -> None:
+    with _store.staged(str(theirs / "file"), NEW, another_account) as candidate:
+        assert Path(candidate).stat().st_uid == another_account.uid
+
+
+def test_sweeping_and_removing_use_the_accounts_rights(open_directory: Path, another_account: _store.Account) -> None:
+    for name in ("file", ".file.left"):
+        (open_directory / name).write_bytes(OLD)
+    with pytest.raises(PermissionError):
+        _store.remove(str(open_directory / "file"), another_account)
+    with pytest.raises(PermissionError):
+        _store.sweep(str(open_directory / "file"), another_account)
+    assert names(open_directory) == [".file.left", "file"]
+
+
+def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        _store.remove(str(tmp_path / "file"), None)
+    assert names(tmp_path) == []
+
+
+# ---- accounts --------------------------------------------------------------------------------------------
+
+
+def test_the_accounts_rights_are_had_inside_the_block_alone(another_account: _store.Account) -> None:
+    groups = os.getgroups()
+    with pytest.raises(RuntimeError), _store.rights_of(another_account):
+        assert (os.geteuid(), os.getegid(), os.getgroups()) == (another_account.uid, another_account.gid, [])
+        raise RuntimeError
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == (0, 0, groups)
+
+
+@pytest.mark.parametrize("account", [None, _store.Account("root", 0, 0)], ids=["none", "root"])
+def test_without_another_account_the_rights_stay(account: _store.Account | None) -> None:
+    before = os.geteuid(), os.getegid(), os.getgroups()
+    with _store.rights_of(account):
+        assert (os.geteuid(), os.getegid(), os.getgroups()) == before
+
+
+def test_an_account_is_found_by_its_name(another_account: _store.Account) -> None:
+    assert _store.find_account(another_account.name) == another_account
+
+
+@pytest.mark.parametrize("name", [None, "", "no-such-account"], ids=repr)
+def test_an_account_that_is_not_there_is_none(name: str | None) -> None:
+    assert _store.find_account(name) is None
+
+
+def test_only_root_can_work_as_another_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert _store.find_account("nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "found_mode", "wrong"),
+    [
+        pytest.param("right", 0o600, False, id="as-it-should-be"),
+        pytest.param("right", 0o640, True, id="too-wide"),
+        pytest.param("right", 0o400, True, id="too-narrow"),
+        pytest.param("wrong", 0o600, True, id="another-owner"),
+    ],
+)
+def test_owner_and_mode_are_looked_at(
+    open_directory: Path, another_account: _store.Account, owner: str, found_mode: int, wrong: bool
+) -> None:
+    path = open_directory / "file"
+    path.touch()
+    path.chmod(found_mode)
+    if owner == "right":
+        os.chown(path, another_account.uid, another_account.gid)
+    assert _store.wrong_attributes(str(path), another_account, 0o600) is wrong
+
+
+def test_the_attributes_of_a_file_that_is_not_there_are_not_wrong(tmp_path: Path) -> None:
+    assert _store.wrong_attributes(str(tmp_path / "none"), None, 0o600) is False
+
+
+def test_json_is_written_for_people() -> None:
+    assert _store.dump({"ü": [1, None]}) == '{\n  "ü": [\n    1,\n    null\n  ]\n}\n'.encode()
+    assert json.loads(_store.dump({"a": "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")})) == {
+        "a": "😀"
+    }
