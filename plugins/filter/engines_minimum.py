@@ -32,27 +32,21 @@ _value:
   type: str
 """
 
+import re
 import typing as t
-
-from ansible.errors import AnsibleFilterError
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._release import satisfies
 
 
 def engines_minimum(engines: str, major: int) -> str:
     """The oldest version of *major* that satisfies *engines*."""
-    # A lower bound is either named in the range or the beginning of the major.
-    named = [word.lstrip("<>=^~v") for word in engines.replace("||", " ").split()]
-    exact = [
-        version for version in named if version.count(".") == 2 and all(part.isdigit() for part in version.split("."))
-    ]
-    candidates = sorted({f"{major}.0.0", *exact}, key=lambda version: [int(part) for part in version.split(".")])
-    try:
-        return next(
-            (v for v in candidates if v.split(".")[0] == str(major) and (not engines or satisfies(v, engines))), ""
-        )
-    except ValueError as error:
-        raise AnsibleFilterError(f"engines_minimum: {engines!r} is not a range of versions: {error}.") from error
+    # The oldest is the beginning of the major, a version that the range names, or the one after it.
+    candidates = {(major, 0, 0)}
+    for numbers in re.findall(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", engines):
+        first, minor, patch = (int(number or 0) for number in numbers)
+        candidates |= {(first, minor, patch), (first, minor, patch + 1), (first, minor + 1, 0)}
+    versions = (".".join(map(str, candidate)) for candidate in sorted(candidates) if candidate[0] == major)
+    return next((version for version in versions if satisfies(version, engines)), "")
 
 
 class FilterModule:

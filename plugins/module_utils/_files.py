@@ -58,9 +58,7 @@ def wish(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> Entry
     return Entry(
         path=os.path.normpath(path),
         state=state,
-        content=None
-        if entry["content"] is None or state != "file"
-        else entry["content"].encode(errors="surrogateescape"),
+        content=None if entry["content"] is None or state != "file" else entry["content"].encode(),
         src=entry["src"] if state == "link" else None,
         owner=_as_name(pwd.getpwuid, entry["owner"] or defaults["owner"]),
         group=_as_name(grp.getgrgid, entry["group"] or defaults["group"]),
@@ -241,17 +239,27 @@ def _number(look_up: t.Callable[[str], t.Any], name: str | None, path: str) -> i
 
 
 def undo(changes: t.Sequence[Change]) -> list[dict[str, t.Any]]:
-    """The entries that make the paths what they were."""
+    """The entries that make the paths what they were, but for files that held no text: a play cannot carry those."""
     # Backwards, so that what is in a directory comes after it again. What is absent is removed backwards anyway.
-    back = [_undo_of(change) for change in reversed(changes) if change.found.state != "absent"]
+    there = [change for change in reversed(changes) if change.found.state != "absent"]
+    back = [_undo_of(change) for change in there if is_text(change.found.content)]
     return back + [_undo_of(change) for change in changes if change.found.state == "absent"]
+
+
+def is_text(content: bytes | None) -> bool:
+    """Whether a content, where there is one, is UTF-8."""
+    try:
+        (content or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _undo_of(change: Change) -> dict[str, t.Any]:
     found = change.found
     entry: dict[str, t.Any] = {"path": found.path, "state": found.state}
     if found.content is not None:
-        entry["content"] = found.content.decode(errors="surrogateescape")
+        entry["content"] = found.content.decode()
     if found.src is not None:
         entry["src"] = found.src
     for name in ("owner", "group"):

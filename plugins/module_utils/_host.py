@@ -64,7 +64,7 @@ def started_at(stat: str, boot_stat: str, ticks: int) -> float:
 def package_version(status: str, package: str) -> str:
     """The version of an installed Debian package out of the text of ``/var/lib/dpkg/status``, or ``""``."""
     found = re.search(
-        rf"^Package: {re.escape(package)}\n(?:(?!\n\n).)*?^Status: install ok installed\n(?:(?!\n\n).)*?^Version: (\S+)",
+        rf"^Package: {re.escape(package)}\n(?:(?!\n\n).)*?^Status: (?:install|hold) ok installed\n(?:(?!\n\n).)*?^Version: (\S+)",
         status,
         re.MULTILINE | re.DOTALL,
     )

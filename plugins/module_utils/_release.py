@@ -410,7 +410,7 @@ def disk_full(version: str, path: str, cache: str) -> OpenClawError:
     return OpenClawError(
         f"OpenClaw {version}",
         "the disk is full; the incomplete release is removed again",
-        f"A release needs about 700 MB in {path}, and npm's cache 200 MB in {cache}: free some, or prune with keep.",
+        f"A release needs up to 900 MB in {path}, and npm's cache 250 MB in {cache}: free some, or prune with keep.",
     )
 
 

@@ -188,7 +188,8 @@ def secret_ref(name: str) -> dict[str, str]:
 
 
 def is_secret_ref(value: t.Any) -> bool:
-    return isinstance(value, dict) and {"source", "provider", "id"} == set(value)
+    named = isinstance(value, dict) and {"source", "provider", "id"} == set(value)
+    return named and all(isinstance(item, str) for item in value.values())
 
 
 def undefined_secrets(settings: Settings, secrets: t.Collection[str]) -> list[OpenClawError]:
@@ -290,7 +291,7 @@ def _inside_reference(settings: t.Any, path: t.Sequence[str]) -> bool:
 def redact(value: t.Any, known: t.Collection[str] = (), path: tuple[str, ...] = ()) -> t.Any:
     """A copy that may be shown: values of secret keys and every known secret are masked."""
     if is_secret_ref(value):
-        return {key: scrub(item, known) if isinstance(item, str) else item for key, item in value.items()}
+        return {key: scrub(item, known) for key, item in value.items()}
     if isinstance(value, dict):
         return {scrub(str(key), known): redact(item, known, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list):
@@ -299,6 +300,9 @@ def redact(value: t.Any, known: t.Collection[str] = (), path: tuple[str, ...] = 
         if is_secret_path(path) and not _REFERENCE.fullmatch(value):
             return MASK
         return scrub(value, known)
+    # A password of digits alone, which YAML has made a number.
+    if isinstance(value, int) and abs(value) >= 10**5 and is_secret_path(path):
+        return MASK
     return value
 
 

@@ -170,15 +170,30 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._errors import Op
 
 def masked_invocation(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The arguments as they may be shown: the settings too may hold secrets that the operator put there."""
-    shown = {key: _settings.redact(value) for key, value in params.items()}
-    return {**shown, "secrets": dict.fromkeys(params["secrets"], _settings.MASK)}
+    known = (
+        _apply.known_secrets(params)
+        if all(isinstance(params.get(key), dict) for key in ("settings", "secrets"))
+        else []
+    )
+    shown = {key: _settings.redact(value, known) for key, value in params.items()}
+    secrets = params.get("secrets")
+    return {**shown, "secrets": dict.fromkeys(secrets, _settings.MASK) if isinstance(secrets, dict) else _settings.MASK}
 
 
 class ConfigModule(AnsibleModule):
-    """Keeps its arguments out of the journal: operators put secrets into settings, too."""
+    """Keeps its arguments out of journal and answer: operators put secrets into settings, too."""
 
     def _log_invocation(self) -> None:
-        self.log(f"Invoked for {self.params['path']}, state {self.params['state']}; settings and secrets are not logged")
+        self.log(
+            f"Invoked for {self.params['path']}, state {self.params['state']}; settings and secrets are not logged"
+        )
+
+    def exit_json(self, **kwargs: t.Any) -> None:
+        super().exit_json(**{"invocation": {"module_args": masked_invocation(self.params)}, **kwargs})
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> None:
+        # Ansible itself comes here where it refuses an argument.
+        super().fail_json(msg, **{"invocation": {"module_args": masked_invocation(self.params)}, **kwargs})
 
 
 def main() -> None:
@@ -202,15 +217,16 @@ def main() -> None:
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
+        required_if=[("state", "present", ["release"])],
     )
-    invocation = {"module_args": masked_invocation(module.params)}
+    known = _apply.known_secrets(module.params)
     try:
         result = _apply.run(module.params, check_mode=module.check_mode)
     except OpenClawError as error:
-        module.fail_json(msg=_settings.scrub(str(error), _apply.known_secrets(module.params)), invocation=invocation)
+        module.fail_json(msg=_settings.scrub(str(error), known))
     for warning in result.pop("notes"):
-        module.warn(warning)
-    module.exit_json(**result, invocation=invocation)
+        module.warn(_settings.scrub(warning, known))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -281,11 +281,14 @@ def unknown_version(version: str, versions: list[str]) -> OpenClawError:
 
 def stale(pid: int, paths: t.Iterable[str]) -> list[str]:
     """What has changed under a process since it began; both times are good to one second."""
-    begun = _host.started_at(
-        _host.read_text(f"/proc/{pid}/stat"), _host.read_text("/proc/stat"), os.sysconf("SC_CLK_TCK")
-    )
+    try:
+        begun = _host.started_at(
+            _host.read_text(f"/proc/{pid}/stat"), _host.read_text("/proc/stat"), os.sysconf("SC_CLK_TCK")
+        )
+        executable = os.readlink(f"/proc/{pid}/exe")
+    except (OSError, IndexError):
+        return []  # it has ended meanwhile
     changed = [path for path in paths if os.path.lexists(path) and os.lstat(path).st_mtime > begun + 1]
-    executable = os.readlink(f"/proc/{pid}/exe")
     return changed + ([executable] if executable.endswith(" (deleted)") else [])
 
 

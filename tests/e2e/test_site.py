@@ -307,11 +307,11 @@ def test_only_root_may_write_what_root_or_the_unit_runs(host: lab.Host) -> None:
 
 
 @on_each
-@pytest.mark.parametrize("caller", ["root", "ops"])
-def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.Host, caller: str) -> None:
-    assert host.run(f"cd / && runuser -u {caller} -- openclaw --version").startswith(f"OpenClaw {lab.VERSION} ")
-    # It reads settings that only the gateway's account can read, and leaves nothing that belongs to its caller.
-    assert host.run(f"cd / && runuser -u {caller} -- openclaw config get gateway.port").split()[-1] == "18789"
+def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.Host) -> None:
+    for caller in ("root", "ops"):
+        assert host.run(f"cd / && runuser -u {caller} -- openclaw --version").startswith(f"OpenClaw {lab.VERSION} ")
+    # Settings that only the gateway's account can read; and nothing is left there that belongs to a caller.
+    assert host.run("cd / && runuser -u ops -- openclaw config get gateway.port").split()[-1] == "18789"
     assert host.run("find /var/lib/openclaw/main ! -user openclaw") == ""
 
 
@@ -350,8 +350,9 @@ def test_limit_and_tag_choose_one_host_and_one_role(fleet: Fleet, rebooted: dict
     assert run.status == 0, run.output
     assert run.recap.keys() == {NAMES["debian13"]}
     assert run.changed(NAMES["debian13"]) == 0, run.output
-    roles = set(re.findall(r"^TASK \[clawops\.openclaw\.(\w+) :", run.output, re.MULTILINE))
-    assert roles == {"common", "gateway"}
+    # Ansible validates the arguments of every role, whatever the tags.
+    roles = re.findall(r"^TASK \[clawops\.openclaw\.(\w+) : (?!Validating arguments)", run.output, re.MULTILINE)
+    assert set(roles) == {"common", "gateway"}
 
 
 def test_health_shows_the_fleet_and_hands_the_figures_on(fleet: Fleet, rebooted: dict[str, bool]) -> None:

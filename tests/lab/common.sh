@@ -69,14 +69,21 @@ need() {
     die "lab.sh" "it needs ${missing[*]}, and installs packages only as root on Debian or Ubuntu" "Install them, then retry."
   fi
   say "installing ${missing[*]}"
-  logged apt sh -c 'apt-get update -qq && exec apt-get install -qq --no-install-recommends "$@"' -- "${missing[@]}"
+  # The first: an installation that was killed half-way blocks every later one.
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  logged apt sh -c '
+    dpkg --configure -a &&
+      apt-get update -qq -o DPkg::Lock::Timeout=300 &&
+      exec apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"' -- "${missing[@]}"
 }
 
 # logged NAME COMMAND…: output goes to a log; its end is shown only when the command fails.
 logged() {
   local name=$1 log=$CACHE/logs/$1.log
   shift
-  if ! "$@" >"$log" 2>&1 </dev/null; then
+  # As a job, because bash does not stop at a failed line of what stands in a condition.
+  "$@" >"$log" 2>&1 </dev/null &
+  if ! wait $!; then
     tail -n 20 "$log" | sed 's/^/    /' >&2
     die "$name" "it failed; the end of its output is above" "The whole of it is in $log."
   fi

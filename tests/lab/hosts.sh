@@ -38,7 +38,7 @@ hosts_prerequisites() {
 
 # hosts_each FUNCTION NAME… -- IMAGE…: all at once; every failure is waited for before the first is told.
 hosts_each() {
-  local function=$1 names=() jobs=() failed=0 job
+  local function=$1 names=() jobs=() failed=0 name job
   shift
   while [[ $1 != -- ]]; do
     names+=("$1")
@@ -86,7 +86,8 @@ host_create() {
     --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \
     --volume "$cgroup:/sys/fs/cgroup:rw" "$LAB:$image" >/dev/null
   # Two hosts from one snapshot are two machines.
-  docker cp "$LAB_DIR/image/rootfs/etc/machine-id" "$name:/etc/machine-id" >/dev/null 2>&1
+  docker cp "$LAB_DIR/image/rootfs/etc/machine-id" "$name:/etc/machine-id" >/dev/null 2>&1 ||
+    die "host $name" "its machine-id cannot be emptied" "Remove it and try again: lab.sh down $name."
 }
 
 # The key goes in with the host, so that an image does not depend on who uses it.
@@ -101,8 +102,8 @@ host_authorise() {
 }
 
 host_await() {
-  local name=$1 deadline=$((SECONDS + 90)) state=''
-  until state=$(docker exec "$name" systemctl is-system-running --wait 2>/dev/null) || [[ $state == degraded ]]; do
+  local name=$1 deadline=$((SECONDS + 180)) state=''
+  until state=$(timeout 60 docker exec "$name" systemctl is-system-running --wait 2>/dev/null) || [[ $state == degraded ]]; do
     host_overdue "$name" "$deadline" "systemd is '${state:-not answering}'"
     sleep 0.2
   done
@@ -119,7 +120,7 @@ host_await() {
 host_overdue() {
   if [[ $SECONDS -lt $2 ]]; then return; fi
   docker exec "$1" systemctl --no-pager list-jobs >&2 || true
-  die "host $1" "$3 after 90 s" "Look inside: lab.sh exec $1 journalctl -b."
+  die "host $1" "$3 after 180 s" "Look inside: lab.sh exec $1 journalctl -b."
 }
 
 host_address() { docker container inspect -f "{{(index .NetworkSettings.Networks \"$LAB\").IPAddress}}" "$1" 2>/dev/null; }

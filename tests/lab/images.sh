@@ -2,6 +2,8 @@
 # The systemd images: image/build.sh makes a tar, the cache keeps it, the engine imports it.
 
 IMAGES=(debian12 debian13 ubuntu2404 ubuntu2604)
+# Not in keys/: apt reads it as an account of its own.
+UBUNTU_KEYRING=$CACHE/downloads/ubuntu-archive-keyring.gpg
 declare -A RECIPES
 declare -A SUITES=([debian12]=bookworm [debian13]=trixie [ubuntu2404]=noble [ubuntu2604]=resolute)
 
@@ -69,7 +71,7 @@ image_build() {
   local name=$1 started=$SECONDS tar
   tar=$(image_tar "$name")
   say "building image $name (about a minute)"
-  logged "image-$name" "$LAB_DIR/image/build.sh" "${SUITES[$name]}" "$CACHE/tmp/$name.tar.zst" "$CACHE/keys/ubuntu-archive-keyring.gpg"
+  logged "image-$name" "$LAB_DIR/image/build.sh" "${SUITES[$name]}" "$CACHE/tmp/$name.tar.zst" "$UBUNTU_KEYRING"
   rm -f "$CACHE/images/$name-"*
   mv "$CACHE/tmp/$name.tar.zst" "$tar"
   say "image $name built in $((SECONDS - started)) s, $(du -h "$tar" | cut -f1)"
@@ -78,9 +80,9 @@ image_build() {
 # Debian 13's package knows the keys of every Ubuntu release here, and apt verifies that package.
 ubuntu_keyring() {
   local root=$CACHE/tmp/keyring
-  if [[ -s $CACHE/keys/ubuntu-archive-keyring.gpg ]]; then return; fi
+  if [[ -s $UBUNTU_KEYRING ]]; then return; fi
   logged ubuntu-keyring mmdebstrap --mode=root --variant=extract --include=ubuntu-keyring trixie "$root"
-  mv "$root/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$CACHE/keys/"
+  mv "$root/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$UBUNTU_KEYRING"
   rm -rf "$root"
 }
 

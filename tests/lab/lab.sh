@@ -3,7 +3,7 @@
 set -euo pipefail
 
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in common docker images mirror hosts; do
+for part in common docker images repository mirror hosts; do
   # shellcheck source=/dev/null
   source "$LAB_DIR/$part.sh"
 done

@@ -1,18 +1,14 @@
 # shellcheck shell=bash
 # The vendor mirror: one container that serves www/ of the cache, one folder per file in mirror/*.sh.
-#
-# A vendor's file defines build_repository, which fills the folder that it is given. It may use:
-#   npm_download PACKAGE VERSION    prints the path of the package's tarball
-#   apt_index FOLDER SUITE          signed indexes of FOLDER/pool, component main
-#   public_key FILE                 the key that they are signed with, armoured
+# Such a file defines build_repository, which fills the folder that it is given; repository.sh helps.
 
 MIRROR=$LAB-mirror
-SIGNING_KEY=$CACHE/keys/mirror-signing-key.asc
+MIRROR_INSTALL='apt-get update && apt-get install --yes --no-install-recommends nginx-light && apt-get clean && rm -rf /var/lib/apt/lists/*'
 
 mirror_vendors() { basename -s .sh -a "$LAB_DIR"/mirror/*.sh; }
 
 vendor_recipe() {
-  printf '%s' "$(sha256_of "$LAB_DIR/mirror/$1.sh" "$LAB_DIR/mirror.sh" "$SIGNING_KEY") $ARCHITECTURE" | sha256sum | cut -c1-16
+  printf '%s' "$(sha256_of "$LAB_DIR/mirror/$1.sh" "$LAB_DIR/repository.sh" "$SIGNING_KEY") $ARCHITECTURE" | sha256sum | cut -c1-16
 }
 
 mirror_build() {
@@ -42,82 +38,16 @@ vendor_build() {
 }
 
 vendor_fill() {
-  (
-    set -e
-    # shellcheck source=/dev/null
-    source "$LAB_DIR/mirror/$1.sh"
-    build_repository "$2"
-  )
-}
-
-# npm_download PACKAGE VERSION: npm knows its registry and checks what comes from there.
-npm_download() {
-  local file=$CACHE/downloads/$1-$2.tgz
-  if [[ ! -s $file ]]; then
-    mkdir "$CACHE/tmp/npm-$1-$2"
-    npm pack --silent --pack-destination "$CACHE/tmp/npm-$1-$2" "$1@$2" >&2
-    mv "$CACHE/tmp/npm-$1-$2"/*.tgz "$file"
-  fi
-  echo "$file"
-}
-
-apt_index() {
-  local folder=$1 suite=$2 binary=main/binary-$ARCHITECTURE
-  mkdir -p "$folder/dists/$suite/$binary"
-  (
-    cd "$folder"
-    apt-ftparchive --arch "$ARCHITECTURE" packages pool >"dists/$suite/$binary/Packages"
-    gzip --keep --force "dists/$suite/$binary/Packages"
-    cd "dists/$suite"
-    apt-ftparchive -o "APT::FTPArchive::Release::Origin=. $suite" -o "APT::FTPArchive::Release::Label=. $suite" \
-      -o "APT::FTPArchive::Release::Suite=$suite" -o "APT::FTPArchive::Release::Codename=$suite" \
-      -o "APT::FTPArchive::Release::Architectures=$ARCHITECTURE" -o APT::FTPArchive::Release::Components=main \
-      release . >"$folder/Release.new"
-    mv "$folder/Release.new" Release
-    with_signing_key gpg --batch --yes --armor --detach-sign --output Release.gpg Release
-    with_signing_key gpg --batch --yes --clearsign --output InRelease Release
-  )
-}
-
-public_key() {
-  mkdir -p "$(dirname "$1")"
-  with_signing_key gpg --batch --yes --armor --output "$1" --export
-}
-
-# Made once: hosts that trust it keep working when a repository is built anew.
-signing_key_ready() {
-  if [[ -s $SIGNING_KEY ]]; then return; fi
-  need gpg=gnupg
-  # shellcheck disable=SC2016 # expanded by the inner shell
-  with_keyring sh -c '
-    gpg --batch --quiet --passphrase "" --quick-generate-key "Lab mirror" rsa3072 sign never &&
-    gpg --batch --quiet --armor --export-secret-keys >"$1"' -- "$CACHE/tmp/signing-key.asc" 2>"$CACHE/logs/signing-key.log"
-  chmod 600 "$CACHE/tmp/signing-key.asc"
-  mv "$CACHE/tmp/signing-key.asc" "$SIGNING_KEY"
-}
-
-with_signing_key() {
-  # shellcheck disable=SC2016 # expanded by the inner shell
-  with_keyring sh -c 'gpg --batch --quiet --import "$0" && exec "$@"' "$SIGNING_KEY" "$@"
-}
-
-# with_keyring COMMAND…: in a GnuPG home of its own, short enough for the agent's socket, agent stopped after.
-with_keyring() {
-  local status=0
-  (
-    GNUPGHOME=$(mktemp -d /tmp/lab-gpg.XXXXXX)
-    export GNUPGHOME
-    trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
-    "$@"
-  ) || status=$?
-  return "$status"
+  # shellcheck source=/dev/null
+  source "$LAB_DIR/mirror/$1.sh"
+  build_repository "$2"
 }
 
 mirror_running() { [[ $(docker container inspect -f '{{.State.Running}}' "$MIRROR" 2>/dev/null) == true ]]; }
 
 mirror_start() {
   local started=$SECONDS
-  RECIPES["mirror"]=$(sha256sum <<<"$(sha256_of "$LAB_DIR"/mirror.sh "$LAB_DIR"/mirror/nginx.conf) ${RECIPES[debian12]}" | cut -c1-16)
+  RECIPES["mirror"]=$(sha256sum <<<"$(sha256_of "$LAB_DIR/mirror/nginx.conf") $MIRROR_INSTALL ${RECIPES[debian12]}" | cut -c1-16)
   if [[ ! -s $(image_tar mirror) ]]; then
     say "adding a web server to debian12 for the mirror (about ten seconds)"
     logged mirror-image mirror_image
@@ -141,7 +71,7 @@ mirror_image() {
   local container=$MIRROR-image
   docker rm --force --volumes "$container" >/dev/null 2>&1 || true
   docker run --pull never --name "$container" --network "$LAB" --label "$LAB=1" "$LAB:debian12" \
-    sh -c 'apt-get update && apt-get install --yes --no-install-recommends nginx-light && apt-get clean && rm -rf /var/lib/apt/lists/*' &&
+    sh -c "$MIRROR_INSTALL" &&
     docker cp "$LAB_DIR/mirror/nginx.conf" "$container:/etc/nginx/nginx.conf" &&
     docker export "$container" | zstd -q -T2 -3 -f -o "$CACHE/tmp/mirror.tar.zst" &&
     docker rm --force --volumes "$container" &&

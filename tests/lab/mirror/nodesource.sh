@@ -12,10 +12,11 @@ NODES=(
 )
 
 build_repository() {
-  local destination=$1 major node npm
-  while read -r major node npm; do
+  local destination=$1 entry major node npm folder
+  for entry in "${NODES[@]}"; do
+    read -r major node npm <<<"$entry"
     node_package "$node" "$npm" "$destination/node_$major.x/pool/main/n/nodejs"
-  done < <(printf '%s\n' "${NODES[@]}")
+  done
   for folder in "$destination"/node_*.x; do apt_index "$folder" nodistro; done
   public_key "$destination/gpgkey/nodesource-repo.gpg.key"
 }

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import re
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -175,6 +177,25 @@ def open_directory() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[str], int]]:
+    """Listen on an address until the test ends; the port is given back."""
+    with contextlib.ExitStack() as open_sockets:
+
+        def on(address: str) -> int:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = open_sockets.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            try:
+                listener.bind((address, 0))
+            except OSError as error:
+                pytest.skip(f"this host cannot listen on {address}: {error.strerror}")
+            listener.listen()
+            port: int = listener.getsockname()[1]
+            return port
+
+        yield on
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ def test_the_filters_are_found_by_their_names() -> None:
 
 
 def test_what_each_host_said_is_gathered() -> None:
-    hostvars = {"a": {"__gateway_health": HEALTHY, "gateway_label": "prod"}, "b": {"mine": HEALTHY}}
+    hostvars: dict[str, dict[str, Any]] = {
+        "a": {"__gateway_health": HEALTHY, "gateway_label": "prod"},
+        "b": {"mine": HEALTHY},
+    }
     expected = {key: HEALTHY[key] for key in ("verdict", "version", "reasons", "figures")}
     assert gateway_fleet(hostvars, ["a"]) == {"a": {"label": "prod", **expected}}
     assert gateway_fleet(hostvars, ["b"], register="mine") == {"b": {"label": "", **expected}}

@@ -59,7 +59,7 @@ def test_the_files_are_for_the_account_alone(host: Host) -> None:
 
 
 def test_a_second_run_changes_nothing_and_starts_no_process(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    wish = {"settings": {"a": {"b": [1, None]}}, "secrets": {"TOKEN": "s" * 20}, "generate": ["MADE"]}
+    wish: dict[str, Any] = {"settings": {"a": {"b": [1, None]}}, "secrets": {"TOKEN": "s" * 20}, "generate": ["MADE"]}
     host.deploy(**wish)
     package = host.root / "releases/2026.9.6/node_modules/openclaw/package.json"
     package.parent.mkdir(parents=True)
@@ -347,6 +347,35 @@ def test_a_file_that_cannot_be_read_is_kept_beside_what_takes_its_place(
     assert host.previous.read_bytes() == previous
     host.run(state="confirmed")
     assert host.run(settings={"a": 3})["changed"] is False
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere.json"))
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [link, directory, pipe])
+def test_what_is_no_file_is_left_until_the_operator_decides(host: Host, make: Callable[[Path], None]) -> None:
+    host.deploy(settings={"a": 1})
+    elsewhere = host.settings.with_name("elsewhere.json")
+    elsewhere.write_text('{"of": "somebody else"}')
+    host.settings.unlink()
+    make(host.settings)
+    with pytest.raises(OpenClawError, match=r"cannot be read: it is .*\. It was left as it is\. .*_recover=discard"):
+        host.run(settings={"a": 1})
+    assert not host.settings.is_file() or host.settings.is_symlink()
+    host.run(settings={"a": 1}, recover="discard")
+    assert without_provider(host.read()) == {"a": 1}
+    assert not host.settings.is_symlink()
+    assert len(list(host.root.glob("lib/openclaw.json.unreadable-*"))) == 1
+    assert elsewhere.read_text() == '{"of": "somebody else"}'
 
 
 def test_a_copy_that_is_not_there_cannot_be_started_from(host: Host) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,23 +81,20 @@ def test_a_table_without_a_whole_line_has_no_listeners(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "address", "kind"),
+    ("address", "kind"),
     [
-        (socket.AF_INET, "127.0.0.1", "loopback"),
-        (socket.AF_INET, "0.0.0.0", "any"),  # noqa: S104 - any address is what is looked for
-        (socket.AF_INET6, "::1", "loopback"),
-        (socket.AF_INET6, "::", "any"),
+        ("127.0.0.1", "loopback"),
+        ("0.0.0.0", "any"),  # noqa: S104 - any address is what is looked for
+        ("::1", "loopback"),
+        ("::", "any"),
     ],
 )
-def test_a_real_listener_is_found_with_its_owner(family: int, address: str, kind: str) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((address, 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        table = _host.read_text("/proc/net/tcp6" if family == socket.AF_INET6 else "/proc/net/tcp")
-        [found] = [each for each in _host.listeners(table) if each.port == port]
-        assert found.address == kind
-        assert _host.owner_of(found.inode) == (os.getpid(), Path("/proc/self/comm").read_text().strip())
+def test_a_real_listener_is_found_with_its_owner(listen: Callable[[str], int], address: str, kind: str) -> None:
+    port = listen(address)
+    table = _host.read_text("/proc/net/tcp6" if ":" in address else "/proc/net/tcp")
+    [found] = [each for each in _host.listeners(table) if each.port == port]
+    assert found.address == kind
+    assert _host.owner_of(found.inode) == (os.getpid(), Path("/proc/self/comm").read_text().strip())
 
 
 def test_a_socket_of_nobody_has_no_owner() -> None:
@@ -147,8 +144,12 @@ def test_a_process_began_when_the_kernel_says(comm: str) -> None:
     ) == pytest.approx(1795412996 + 2107.74)
 
 
+def test_without_the_time_of_the_boot_a_process_began_some_seconds_after_it() -> None:
+    assert _host.started_at("1 (x) " + " ".join(["S", "1", *["0"] * 17, "500"]), "cpu 1 2\n", 100) == 5
+
+
 def test_a_real_process_began_just_now() -> None:
-    with subprocess.Popen(["sleep", "30"]) as process:
+    with subprocess.Popen(["/bin/sleep", "30"]) as process:
         began = _host.started_at(
             _host.read_text(f"/proc/{process.pid}/stat"), _host.read_text("/proc/stat"), os.sysconf("SC_CLK_TCK")
         )

@@ -312,6 +312,25 @@ def test_differing(before: Settings, after: Settings, paths: list[Path]) -> None
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"b": 2, "a": 1}, True, id="another-order"),
+        pytest.param({"a": {"b": 1}}, {"a": {"b": 1.0}}, True, id="one-and-one-point-nought"),
+        pytest.param({"a": {"b": 1}}, {"a": {"b": True}}, False, id="one-and-true-in-an-object"),
+        pytest.param([{"b": 0}], [{"b": False}], False, id="nought-and-false-in-a-list-of-objects"),
+        pytest.param([1, 2], [2, 1], False, id="a-list-has-an-order"),
+        pytest.param([1], [1, 1], False, id="a-longer-list"),
+        pytest.param({}, {"a": None}, False, id="null-is-not-absent"),
+        pytest.param({}, [], False, id="an-object-and-a-list"),
+        pytest.param("1", 1, False, id="a-text-and-a-number"),
+    ],
+)
+def test_same(first: Any, second: Any, same: bool) -> None:
+    assert _merge.same(first, second) is same
+    assert _merge.same(second, first) is same
+
+
+@pytest.mark.parametrize(
     ("applied", "live", "paths"),
     [
         pytest.param({"a": 1}, {"a": 1, "b": 2}, [], id="a-foreign-key-is-no-drift"),
@@ -324,6 +343,21 @@ def test_differing(before: Settings, after: Settings, paths: list[Path]) -> None
 )
 def test_drift(applied: Settings, live: Settings, paths: list[Path]) -> None:
     assert _merge.drift(applied=applied, live=live) == paths
+
+
+@pytest.mark.parametrize(
+    ("desired", "applied", "live", "adopted"),
+    [
+        pytest.param({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}, id="a-changed-value"),
+        pytest.param({"a": {"b": 1}}, {"a": {"b": 1}}, {}, {"a": {"b": None}}, id="a-removed-key"),
+        pytest.param({"a": None}, {"a": None}, {"a": 5}, {"a": 5}, id="a-key-that-came-back"),
+        pytest.param({"a": 3}, {"a": 1}, {"a": 2}, {"a": 3}, id="not-against-a-new-wish"),
+        pytest.param({}, {"a": 1}, {"a": 2}, {}, id="not-what-is-no-longer-wished"),
+    ],
+)
+def test_adopt(desired: Settings, applied: Settings, live: Settings, adopted: Settings) -> None:
+    paths = _merge.drift(applied=applied, live=live)
+    assert _merge.adopt(desired=desired, applied=applied, live=live, paths=paths) == adopted
 
 
 def test_nulls_are_left_out_of_objects_and_kept_in_lists() -> None:

@@ -325,8 +325,12 @@ def test_the_value_of_another_key_is_shown(path: str) -> None:
     assert _settings.plain_secrets(settings) == []
 
 
+def test_a_secret_of_digits_that_yaml_has_made_a_number_is_masked() -> None:
+    assert _settings.redact(at("channels.telegram.botToken", 123456)) == at("channels.telegram.botToken", MASK)
+
+
 @pytest.mark.parametrize("value", [8192, True, None, 0.5, "", [], {}], ids=repr)
-def test_only_texts_are_masked(value: Any) -> None:
+def test_only_texts_and_long_numbers_are_masked(value: Any) -> None:
     assert _settings.redact(at("a.token", value)) == at("a.token", value)
 
 

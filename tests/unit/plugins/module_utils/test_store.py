@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -262,7 +263,7 @@ def test_a_candidate_of_a_killed_run_is_swept_away(tmp_path: Path, killed: Kille
 
 def test_a_candidate_stands_beside_the_file_and_only_for_the_block(tmp_path: Path) -> None:
     path = tmp_path / "openclaw.json"
-    with pytest.raises(RuntimeError), _store.staged(str(path), NEW, None) as candidate:
+    with contextlib.suppress(RuntimeError), _store.staged(str(path), NEW, None) as candidate:
         assert Path(candidate).parent == tmp_path
         assert (Path(candidate).read_bytes(), mode(Path(candidate))) == (NEW, 0o600)
         raise RuntimeError
@@ -291,12 +292,40 @@ def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("kept_there", [True, False], ids=["a-file", "a-directory"])
+def test_what_is_set_aside_is_kept_and_a_file_stays_until_it_is_replaced(tmp_path: Path, kept_there: bool) -> None:
+    path, kept = tmp_path / "file", tmp_path / "kept"
+    if kept_there:
+        path.write_bytes(OLD)
+    else:
+        path.mkdir()
+    _store.set_aside(str(path), str(kept), None)
+    assert path.exists() is kept_there
+    _store.write(str(path), NEW, None)
+    assert path.read_bytes() == NEW
+    assert kept.read_bytes() == OLD if kept_there else kept.is_dir()
+
+
+def test_of_a_link_the_link_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(OLD)
+    (tmp_path / "link").symlink_to("target")
+    _store.set_aside(str(tmp_path / "link"), str(tmp_path / "kept"), None)
+    assert os.readlink(tmp_path / "kept") == "target"
+
+
+def test_setting_aside_uses_the_accounts_rights(open_directory: Path, another_account: _store.Account) -> None:
+    (open_directory / "file").write_bytes(OLD)
+    with pytest.raises(PermissionError):
+        _store.set_aside(str(open_directory / "file"), str(open_directory / "kept"), another_account)
+    assert names(open_directory) == ["file"]
+
+
 # ---- accounts --------------------------------------------------------------------------------------------
 
 
 def test_the_accounts_rights_are_had_inside_the_block_alone(another_account: _store.Account) -> None:
     groups = os.getgroups()
-    with pytest.raises(RuntimeError), _store.rights_of(another_account):
+    with contextlib.suppress(RuntimeError), _store.rights_of(another_account):
         assert (os.geteuid(), os.getegid(), os.getgroups()) == (another_account.uid, another_account.gid, [])
         raise RuntimeError
     assert (os.geteuid(), os.getegid(), os.getgroups()) == (0, 0, groups)

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The operator's day: settings and secrets change, a second gateway comes, releases go forth and back."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway, wait_until_serving
+
+AS_GATEWAY = ("--tags", "gateway")
+OLDER = "2026.9.5"
+
+
+@pytest.fixture(scope="module")
+def gateway(start_shared_gateway: t.Callable[..., Gateway]) -> Gateway:
+    return start_shared_gateway("operations")
+
+
+def converge(gateway: Gateway, *words: str, **variables: t.Any) -> lab.Run:
+    """Run site.yml with these variables; it has to end well."""
+    where = lab.inventory(gateway.where.parent, {gateway.host.name: {}}, **variables)
+    run = lab.play("site", where, *AS_GATEWAY, *words)
+    assert run.status == 0, run.output
+    return run
+
+
+def test_a_hot_change_is_taken_without_a_restart(gateway: Gateway) -> None:
+    process = gateway.host.process()
+    run = converge(gateway, gateway_settings={"gateway": {"trustedProxies": ["127.0.0.1"]}})
+    assert run.changed(gateway.host.name) == 1
+    assert gateway.host.settings()["gateway"]["trustedProxies"] == ["127.0.0.1"]
+    assert gateway.host.process() == process
+    # In force, not only in the file: behind a trusted proxy, a forwarded request is no longer refused.
+    forwarded = (
+        "curl -s -o /dev/null -w '%{http_code}' -H 'X-Forwarded-For: 198.51.100.7' http://127.0.0.1:18789/readyz"
+    )
+    assert gateway.host.run(forwarded) == "200"
+
+
+def test_what_is_no_longer_wished_goes_and_what_others_wrote_stays(gateway: Gateway) -> None:
+    converge(gateway, gateway_settings={"logging": {"redactPatterns": ["ours"]}})
+    settings = gateway.host.settings()
+    settings["session"] = {"dmScope": "per-peer"}
+    gateway.host.write(lab.SETTINGS, json.dumps(settings))
+    converge(gateway)
+    settings = gateway.host.settings()
+    assert "redactPatterns" not in settings["logging"]
+    assert settings["session"] == {"dmScope": "per-peer"}
+
+
+@pytest.mark.parametrize(("drift", "level"), [("revert", "warn"), ("keep", "error")])
+def test_a_key_of_ours_that_somebody_changed_is_reported(gateway: Gateway, drift: str, level: str) -> None:
+    wished = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": drift}
+    converge(gateway, **wished)
+    settings = gateway.host.settings()
+    settings["logging"]["consoleLevel"] = "error"
+    gateway.host.write(lab.SETTINGS, json.dumps(settings))
+    run = converge(gateway, **wished)
+    assert "gateway_settings.logging.consoleLevel was changed on the host" in " ".join(run.output.split())
+    assert gateway.host.settings()["logging"]["consoleLevel"] == level
+
+
+def test_settings_that_a_person_wrote_as_json5_are_read_and_left(gateway: Gateway) -> None:
+    converge(gateway)
+    text = gateway.host.read(lab.SETTINGS)
+    gateway.host.write(lab.SETTINGS, "// by hand\n" + text.replace('"gateway": {', "gateway: { // unquoted"))
+    assert converge(gateway).changed(gateway.host.name) == 0
+    assert gateway.host.read(lab.SETTINGS).startswith("// by hand")
+    run = converge(gateway, gateway_settings={"logging": {"consoleLevel": "warn"}})
+    assert run.changed(gateway.host.name) == 1
+    assert json.loads(gateway.host.read(lab.SETTINGS))["logging"]["consoleLevel"] == "warn"
+
+
+def test_a_new_token_is_in_force_without_a_restart(gateway: Gateway) -> None:
+    process, old = gateway.host.process(), gateway.host.token()
+    new = "t" + "0123456789abcdef" * 4
+    run = converge(gateway, gateway_token=new)
+    assert new not in run.output
+    assert gateway.host.token() == new
+    assert gateway.host.process() == process
+    assert gateway.host.accepts(new)
+    assert not gateway.host.accepts(old)
+
+
+def test_a_change_that_needs_a_restart_moves_the_gateway(gateway: Gateway) -> None:
+    converge(gateway, gateway_port=18790)
+    assert gateway.host.serves(18790)
+    assert not gateway.host.serves(18789)
+    converge(gateway)
+    assert gateway.host.serves(18789)
+
+
+def test_a_second_gateway_lives_beside_the_first(gateway: Gateway) -> None:
+    first, second = gateway.host.name, "operations-second"
+    own = {"ansible_host": first, "gateway_instance": "second", "gateway_port": 18789 + 120}
+    where = lab.inventory(gateway.where.parent, {first: {}, second: own})
+    run = lab.play("site", where, *AS_GATEWAY)
+    assert run.status == 0, run.output
+    assert gateway.host.serves(18789)
+    assert gateway.host.serves(18909)
+    users = gateway.host.run("systemctl show -p User --value openclaw-gateway openclaw-gateway-second").split()
+    assert users == ["openclaw", "openclaw-second"]
+    other = json.loads(gateway.host.read("/etc/openclaw/second/secrets/secrets.json"))["OPENCLAW_GATEWAY_TOKEN"]
+    assert other != gateway.host.token()
+    run = lab.play("retire", where, "--limit", second, "-e", "retire_purge=true")
+    assert run.status == 0, run.output
+    assert gateway.host.serves(18789)
+    assert gateway.host.run("ls -d /var/lib/openclaw/second 2>&1", check=False).startswith("ls: cannot access")
+
+
+def test_a_run_that_only_gateway_files_need_restarts_a_stale_gateway(gateway: Gateway) -> None:
+    """As after a run that was broken off between the unit and the restart."""
+    converge(gateway)
+    process = gateway.host.process()
+    gateway.host.run("sleep 2; touch /etc/systemd/system/openclaw-gateway.service")
+    converge(gateway)
+    assert gateway.host.process() != process
+    process = gateway.host.process()
+    converge(gateway)
+    assert gateway.host.process() == process
+
+
+@pytest.mark.full
+def test_a_release_that_does_not_answer_is_taken_back(gateway: Gateway) -> None:
+    """OpenClaw refuses state that a newer release has migrated: going back is such a release."""
+    where = lab.inventory(
+        gateway.where.parent, {gateway.host.name: {}}, gateway_version=OLDER, gateway_start_timeout=120
+    )
+    run = lab.play("site", where, *AS_GATEWAY)
+    assert run.status != 0
+    assert "What ran before was put back and is healthy" in " ".join(run.output.split())
+    assert gateway.host.startup()["version"] == lab.VERSION
+    assert converge(gateway).changed(gateway.host.name) == 0
+
+
+@pytest.mark.full
+def test_an_older_release_is_upgraded(start_gateway: t.Callable[..., Gateway]) -> None:
+    gateway = start_gateway("upgrade")
+    where = lab.inventory(gateway.where.parent, {gateway.host.name: {}}, gateway_version=OLDER)
+    assert lab.play("retire", where, "-e", "retire_purge=true").status == 0
+    run = lab.play("site", where, *AS_GATEWAY)
+    assert run.status == 0, run.output
+    assert gateway.host.startup()["version"] == OLDER
+    token = gateway.host.token()
+    converge(gateway)
+    wait_until_serving(gateway.host)
+    assert gateway.host.startup()["version"] == lab.VERSION
+    assert gateway.host.token() == token
