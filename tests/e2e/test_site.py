@@ -27,7 +27,7 @@ STATE = "/var/lib/openclaw/main/state"
 RELEASES = "/opt/openclaw/releases"
 # What a person left in the workspace, by which kept data are recognised.
 KEEPSAKE = "/var/lib/openclaw/main/workspace/keepsake"
-# design.md, "On the host": owner, group, mode and kind of every path.
+# docs/architecture.md, "On the host": owner, group, mode and kind of every path.
 LAYOUT = {
     RELEASES: "root root 755 directory",
     f"{RELEASES}/{lab.VERSION}": "root root 755 directory",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import shutil
@@ -86,28 +87,54 @@ def test_the_bytes_that_were_validated_are_the_bytes_that_were_written(host: Hos
         assert host.release.seen[-1] == host.settings.read_bytes()
 
 
-VALUES = st.sampled_from([1, True, "x", [], [None], {}, {"a": 1}, {"ü": {"a": None}}, {"b": "ü"}])
-WISHES = st.dictionaries(st.sampled_from(["a", "b", "ü"]), VALUES | st.none(), max_size=3)
+VALUES: list[Any] = [1, True, "x", None, [], [None], {}, {"a": 1}, {"ü": {"a": None}}, {"b": "ü"}]
+PATHS = [("a",), ("b",), ("ü",), ("a", "b"), ("a", "ü"), ("b", "a")]
+SIDES = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2), (0, 1, 2)]
+STATEMENTS = list(itertools.product(VALUES, PATHS, SIDES))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
-@given(st.lists(WISHES, min_size=1, max_size=3), WISHES)
-def test_whatever_is_wished_the_result_of_the_merge_is_what_validation_saw(
-    host: Host, wishes: list[dict[str, Any]], by_hand: dict[str, Any]
+def world(numbers: bytes) -> tuple[dict[str, Any], ...]:
+    """What was applied, what is wished and what stands in the file, out of two bytes for each statement."""
+    sides: tuple[dict[str, Any], ...] = ({}, {}, {})
+    for first, second in zip(numbers[::2], numbers[1::2], strict=False):
+        value, (key, *below), places = STATEMENTS[(256 * first + second) % len(STATEMENTS)]
+        for place in places:
+            node = sides[place]
+            if below:
+                node[key] = node[key] if isinstance(node.get(key), dict) else {}
+                node, key_here = node[key], below[0]
+            else:
+                key_here = key
+            node[key_here] = copy.deepcopy(value)
+    return sides
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: ten thousand examples would take minutes."""
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=2, max_size=14).map(world), st.booleans())
+def test_the_result_of_a_merge_is_always_what_validation_saw(
+    host: Host, quick: None, sides: tuple[dict[str, Any], ...], deployed_before: bool
 ) -> None:
-    for path in (host.settings, host.secrets, host.journal, host.previous):
-        path.unlink(missing_ok=True)
-    host.write(by_hand)
-    for wish in wishes:
-        host.release.seen.clear()
-        applied = host.read(host.journal).get("applied", {}) if host.journal.exists() else {}
-        live = host.read()
-        result = host.run(settings=wish)
-        if result["changed"]:
-            assert host.release.seen == [host.settings.read_bytes()]
-        desired = _merge.overlay(_merge.overlay(wish, host.parameters()["owned"]), {"secrets": host.read()["secrets"]})
-        assert _merge.same(host.read(), _merge.merge(applied=applied, desired=desired, live=live))
-        host.run(state="confirmed")
+    applied, desired, live = sides
+    ours = _merge.overlay(host.parameters()["owned"], {"secrets": {"providers": {"clawops": {"timeoutMs": 5000}}}})
+    if deployed_before:
+        applied, live = _merge.overlay(applied, ours), {**live, **ours}
+    host.release.seen.clear()
+    host.write(live)
+    host.journal.write_text(json.dumps({"applied": applied, "secrets": [], "validated_by": "2026.9.6"}))
+    before = host.settings.read_bytes()
+    result = host.run(settings=desired)
+    after = host.settings.read_bytes()
+    expected = _merge.merge(applied=applied, desired=_merge.overlay(desired, ours), live=live)
+    assert _merge.same(json.loads(after), expected)
+    assert result["changed"] == (not _merge.same(live, expected))
+    assert host.release.seen == ([after] if result["changed"] else [])
+    assert result["changed"] or after == before
 
 
 def test_nothing_is_written_that_the_release_refuses(host: Host) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting_for_it(tmp_path: Path,
     assert error.value.remedy.startswith("Put a plain file in its place")
 
 
-def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
+def test_reading_and_writing_leave_no_file_open(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(OLD)
     make_pipe(tmp_path / "pipe")
     make_directory(tmp_path / "directory")
@@ -100,6 +101,7 @@ def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
             _store.read(str(tmp_path / name), None)
         except (OpenClawError, OSError):
             continue
+    _store.write(str(tmp_path / "file"), NEW, None)
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -323,8 +325,16 @@ def test_setting_aside_uses_the_accounts_rights(open_directory: Path, another_ac
 # ---- accounts --------------------------------------------------------------------------------------------
 
 
-def test_the_accounts_rights_are_had_inside_the_block_alone(another_account: _store.Account) -> None:
-    groups = os.getgroups()
+@pytest.fixture
+def groups(another_account: _store.Account) -> Iterator[list[int]]:
+    """More groups than root's own, as a login has them."""
+    before = os.getgroups()
+    os.setgroups([0, 4])
+    yield [0, 4]
+    os.setgroups(before)
+
+
+def test_the_accounts_rights_are_had_inside_the_block_alone(another_account: _store.Account, groups: list[int]) -> None:
     with contextlib.suppress(RuntimeError), _store.rights_of(another_account):
         assert (os.geteuid(), os.getegid(), os.getgroups()) == (another_account.uid, another_account.gid, [])
         raise RuntimeError
@@ -332,7 +342,7 @@ def test_the_accounts_rights_are_had_inside_the_block_alone(another_account: _st
 
 
 @pytest.mark.parametrize("account", [None, _store.Account("root", 0, 0)], ids=["none", "root"])
-def test_without_another_account_the_rights_stay(account: _store.Account | None) -> None:
+def test_without_another_account_the_rights_stay(account: _store.Account | None, groups: list[int]) -> None:
     before = os.geteuid(), os.getegid(), os.getgroups()
     with _store.rights_of(account):
         assert (os.geteuid(), os.getegid(), os.getgroups()) == before

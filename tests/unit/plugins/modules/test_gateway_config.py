@@ -116,6 +116,10 @@ def test_check_mode_writes_nothing(run: Run, host: Host) -> None:
         pytest.param({"release-warns": f"{SECRET} {PLAIN} is odd"}, id="warned-of"),
         pytest.param({"secrets": {"TOKEN": SECRET, "bad-name": SECRET}}, id="a-bad-name"),
         pytest.param({"drift": "neither"}, id="a-bad-argument"),
+        pytest.param(
+            {"secrets": [SECRET], "settings": {"models": TELLING["settings"]["models"]}}, id="secrets-of-a-wrong-type"
+        ),
+        pytest.param({"settings": [SECRET]}, id="settings-of-a-wrong-type"),
         pytest.param({"settings": {**TELLING["settings"], "x": _settings.secret_ref("NONE")}}, id="an-unknown-secret"),
     ],
 )
@@ -131,6 +135,10 @@ def test_no_secret_is_in_the_answer_or_in_the_journal(
     for secret in (SECRET, PLAIN, HEADER):
         assert secret not in answer
         assert not [line for line in journal if secret in line]
+
+
+def test_a_secret_too_short_to_look_for_is_masked_by_ansible(run: Run) -> None:
+    assert "qz7" not in json.dumps(run(settings={"note": "is qz7 here"}, secrets={"TOKEN": "qz7"}))
 
 
 def test_a_made_secret_is_not_in_the_answer(run: Run, host: Host) -> None:
@@ -150,7 +158,7 @@ def test_the_arguments_are_shown_with_their_secrets_masked(run: Run, host: Host)
     assert arguments["settings"]["models"]["providers"]["x"]["apiKey"] == "********"
     assert arguments["settings"]["gateway"] == TELLING["settings"]["gateway"]
     assert arguments["environment_variables"] == {"OPENCLAW_STATE_DIR": "/s", "API_TOKEN": "********"}
-    assert arguments["path"] == str(host.settings)
+    assert (arguments["path"], arguments["secrets_path"]) == (str(host.settings), str(host.secrets))
 
 
 def test_an_error_is_subject_reason_and_remedy(run: Run, host: Host) -> None:
