@@ -116,6 +116,9 @@ EXAMPLES = r"""
       OPENCLAW_STATE_DIR: /var/lib/openclaw/main/state
     settings:
       gateway: {mode: local, port: 18789}
+      secrets:
+        providers:
+          clawops: {source: file, mode: json, path: /etc/openclaw/main/secrets/secrets.json}
       models:
         providers:
           anthropic:
@@ -224,6 +227,10 @@ def main() -> None:
         result = _apply.run(module.params, check_mode=module.check_mode)
     except OpenClawError as error:
         module.fail_json(msg=_settings.scrub(str(error), known))
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        remedy = "What stood there stands there still. Mend that and run again, which goes on from here."
+        module.fail_json(msg=str(OpenClawError(error.filename or module.params["path"], reason, remedy)))
     for warning in result.pop("notes"):
         module.warn(_settings.scrub(warning, known))
     module.exit_json(**result)

@@ -28,6 +28,7 @@ GIVEN = {
     "ansible_managed",
     "ansible_play_hosts",
     "ansible_play_hosts_all",
+    "ansible_ssh_common_args",
     "ansible_user",
     "groups",
     "hostvars",

@@ -157,7 +157,7 @@ def stand_in(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> I
     stand_in.unit()
     script = tmp_path / "bin/systemctl"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$*" >> {stand_in.calls}\n[ "$1" != show ] || cat {stand_in.shown}\n')
+    script.write_text(f'#!/bin/sh\necho "$*" >> {stand_in.calls}\n[ "$1" = show ] && cat {stand_in.shown}\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
     monkeypatch.setattr(_host, "main_process", lambda _unit: 0)
@@ -252,7 +252,7 @@ def test_a_refusal_is_told_in_the_gateways_own_words(stand_in: StandIn, clock: C
 def test_a_refusal_after_the_change_was_accepted_is_one_too(stand_in: StandIn, clock: Clock) -> None:
     clock.at(0.6, lambda: stand_in.log(RESTARTS), lambda: stand_in.accept(NEW))
     clock.at(1.0, lambda: stand_in.log("config reload failed: no", "ERROR"))
-    with pytest.raises(Rejected, match="config reload failed: no"):
+    with pytest.raises(Rejected, match=r"^config reload failed: no$"):
         take(stand_in)
 
 
@@ -445,6 +445,7 @@ PROGRAM = """
 { id -u; id -g; id -G; pwd; echo "$*"; env; } > "${0%/*}/seen"
 echo 'some chatter before the answer'
 if grep -q '^{' "$OPENCLAW_CONFIG_PATH"; then cat "$OPENCLAW_CONFIG_PATH"; else cat "$OPENCLAW_CONFIG_PATH" >&2; fi
+grep -q '"valid": true' "$OPENCLAW_CONFIG_PATH"
 """
 
 

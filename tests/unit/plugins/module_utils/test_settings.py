@@ -343,8 +343,9 @@ def test_only_texts_and_long_numbers_are_masked(value: Any) -> None:
         pytest.param("$TOKEN", id="a-bare-variable"),
     ],
 )
-def test_a_reference_is_shown_and_is_no_plain_secret(value: Any) -> None:
-    settings = at("gateway.auth.token", value)
+@pytest.mark.parametrize("path", ["gateway.auth.token", "models.providers.x.headers.any", "a.tokens.0"])
+def test_a_reference_is_shown_and_is_no_plain_secret(path: str, value: Any) -> None:
+    settings = at(path, value)
     assert _settings.redact(settings) == settings
     assert _settings.plain_secrets(settings) == []
 
