@@ -12,6 +12,7 @@ the next run goes on.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -92,11 +93,14 @@ def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
     """Do what the module's parameters ask for, and return its result with ``notes`` for the operator."""
     paths = Paths(params["path"], params["secrets_path"])
     account = _store.find_account(params["owner"])
-    if params["state"] == "confirmed":
-        return confirm(paths, account, check_mode=check_mode)
-    if params["state"] == "rolled_back":
-        return roll_back(paths, account, check_mode=check_mode)
-    return ensure(params, paths, account, check_mode=check_mode)
+    # On a fresh host there is nothing yet to have for oneself; check mode only looks.
+    shared = check_mode or not os.path.isdir(os.path.dirname(paths.settings))
+    with contextlib.nullcontext() if shared else _store.alone(paths.settings, timeout=params["timeout"]):
+        if params["state"] == "confirmed":
+            return confirm(paths, account, check_mode=check_mode)
+        if params["state"] == "rolled_back":
+            return roll_back(paths, account, check_mode=check_mode)
+        return ensure(params, paths, account, check_mode=check_mode)
 
 
 def ensure(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pwd
 import secrets as random
 import stat
+import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -113,6 +115,26 @@ def write(path: str, content: bytes, account: Account | None, mode: int = 0o600)
 
 
 @contextlib.contextmanager
+def alone(path: str, *, timeout: float) -> t.Iterator[None]:
+    """Have the directory of *path* to oneself: a run whose controller was killed may still be at work there."""
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    reason = f"another run has been changing it for {timeout:.0f} s"
+                    raise OpenClawError(path, reason, "Wait until it has ended, then run again.") from None
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(directory)
+
+
+@contextlib.contextmanager
 def staged(path: str, content: bytes, account: Account | None) -> t.Iterator[str]:
     """A candidate beside *path*, gone after the block."""
     candidate = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.candidate-{random.token_hex(4)}")
@@ -166,6 +188,7 @@ def dump(value: t.Any) -> bytes:
 __all__ = (
     "Account",
     "Unreadable",
+    "alone",
     "dump",
     "find_account",
     "read",

@@ -391,3 +391,16 @@ def test_json_is_written_for_people() -> None:
     assert json.loads(_store.dump({"a": "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")})) == {
         "a": "😀"
     }
+
+
+def test_two_runs_do_not_work_on_the_same_settings_at_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "openclaw.json")
+    with _store.alone(path, timeout=0):
+        with (
+            pytest.raises(OpenClawError, match="another run has been changing it for 0 s") as refused,
+            _store.alone(path, timeout=0),
+        ):
+            pass
+        assert "Wait until it has ended" in str(refused.value)
+    with _store.alone(path, timeout=0):
+        pass
