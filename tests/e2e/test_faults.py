@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -164,6 +165,10 @@ def listed(moment: float, complaints: list[str]) -> str:
     return "\n".join(f"at {moment:.3f} of the run: {each}" for each in complaints)
 
 
+# A run that ends sooner than the measured one did, as the machine has less else to do, is broken off earlier next time.
+EARLIER = (1, 0.75, 0.5)
+TOO_FAST = "every run ended before it could be broken off"
+
 sampled = pytest.mark.parametrize(
     "points", [pytest.param(0, id="sample"), pytest.param(20, id="full", marks=pytest.mark.full)]
 )
@@ -211,15 +216,17 @@ def test_a_deployment_that_is_broken_off_anywhere_is_finished_by_the_next_run(
 
     def break_off(number: int, moment: float) -> str:
         name = f"fault-{number}"
-        with host_of(name, bare_image) as host:
-            watch = Watch(host)
-            if not site_broken_off(where(name), duration * moment):
-                return listed(moment, ["the run ended before it could be broken off"])
-            complaints = settled(where(name), host)
-            versions = watch.end()
-            if set(versions) != {None, host.read(lab.SETTINGS).encode()}:
-                complaints.append(f"the settings file was not whole: {versions}")
-            return listed(moment, complaints)
+        for earlier in EARLIER:
+            with host_of(name, bare_image) as host:
+                watch = Watch(host)
+                if not site_broken_off(where(name), duration * moment * earlier):
+                    continue
+                complaints = settled(where(name), host)
+                versions = watch.end()
+                if set(versions) != {None, host.read(lab.SETTINGS).encode()}:
+                    complaints.append(f"the settings file was not whole: {versions}")
+                return listed(moment, complaints)
+        return listed(moment, [TOO_FAST])
 
     in_lanes(break_off, fractions(points or 2))
 
@@ -287,11 +294,18 @@ class Changing:
         return complaints
 
     def break_off(self, kind: Kind, moment: float) -> list[str]:
-        def disturb(where: Path) -> list[str]:
-            killed = site_broken_off(where, self.durations[kind] * moment)
-            return [] if killed else ["the run ended before it could be broken off"]
+        broken_off: list[bool] = []
 
-        return self.disturbed(kind, disturb)
+        def disturb(where: Path, after: float) -> list[str]:
+            broken_off.append(site_broken_off(where, after))
+            return []
+
+        for earlier in EARLIER:
+            after = self.durations[kind] * moment * earlier
+            complaints = self.disturbed(kind, functools.partial(disturb, after=after))
+            if complaints or broken_off[-1]:
+                return complaints
+        return [TOO_FAST]
 
 
 @pytest.fixture(scope="module")
