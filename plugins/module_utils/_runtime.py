@@ -192,8 +192,8 @@ class Gateway:
     def stop_unless_serving(self, content: bytes) -> bool:
         """Stop the gateway unless it serves with these settings; whether it was stopped.
 
-        Settings that come back while it starts would make it exit with 78, and three failed starts within five
-        minutes make it come up with every channel off: so it is stopped at the first.
+        Settings that come back while it starts would make it exit with 78, and a third failed start within five
+        minutes would make it come up with every channel off: so it is stopped before.
         """
         if self.started() is not None and self._settings_in_use() == hashlib.sha256(content).hexdigest():
             return False
