@@ -71,19 +71,22 @@ host_start_locked() {
   host_authorise "$name"
 }
 
-# The flags that systemd needs in a container, short of --privileged.
+# The flags that systemd and an engine of its own need in a container, short of --privileged: nested containers mount
+# /proc, which the kernel allows only where nothing of it is masked, and overlays want a real filesystem below them.
 host_create() {
-  local name=$1 image=$2 cgroup=/sys/fs/cgroup family devices=()
+  local name=$1 image=$2 cgroup=/sys/fs/cgroup family device devices=()
   family=$(image_label "$image" "$LAB.image")
   # systemd 259 runs on the second version of control groups only, which a hybrid machine has in a place of its own.
   if [[ $family == ubuntu2604 && -d $cgroup/unified ]]; then cgroup=$cgroup/unified; fi
-  if [[ -c /dev/net/tun ]]; then devices=(--device /dev/net/tun); fi
+  for device in /dev/net/tun /dev/fuse; do
+    if [[ -c $device ]]; then devices+=(--device "$device"); fi
+  done
   docker create --pull never --name "$name" --hostname "$name" --network "$LAB" \
     --label "$LAB=1" --label "$LAB.host=$image" \
     --stop-signal SIGRTMIN+3 --cgroupns host \
     --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_PTRACE --cap-add SYS_NICE \
-    --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
-    --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \
+    --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+    --volume /var/lib/docker --volume /var/lib/containerd --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \
     --volume "$cgroup:/sys/fs/cgroup:rw" "$LAB:$image" >/dev/null
   # Two hosts from one snapshot are two machines.
   docker cp "$LAB_DIR/image/rootfs/etc/machine-id" "$name:/etc/machine-id" >/dev/null 2>&1 ||

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # What a vendor's file in mirror/ may use to make a signed apt repository:
 #   npm_download PACKAGE VERSION    prints the path of the package's tarball
-#   apt_index FOLDER SUITE          signed indexes of FOLDER/pool, component main
+#   deb_download SUITE FOLDER PACKAGE…  fetches packages of a distribution's archive
+#   apt_index FOLDER SUITE [POOL] [COMPONENT]
+#                                   signed indexes of FOLDER/POOL (pool), component main
 #   public_key FILE                 the key that they are signed with, armoured
 
 SIGNING_KEY=$CACHE/keys/mirror-signing-key.asc
@@ -17,17 +19,28 @@ npm_download() {
   echo "$file"
 }
 
+# deb_download SUITE FOLDER PACKAGE…: apt knows the suite's archive and checks what comes from there.
+deb_download() {
+  local suite=$1 folder=$2
+  shift 2
+  mkdir -p "$folder"
+  # shellcheck disable=SC2016 # expanded by the hook's shell
+  mmdebstrap --mode=root --variant=custom --format=null \
+    --customize-hook="cd '$folder' && APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get download $*" "$suite" -
+}
+
 apt_index() {
-  local folder=$1 suite=$2 binary=main/binary-$ARCHITECTURE
+  local folder=$1 suite=$2 pool=${3:-pool} component=${4:-main} binary
+  binary=$component/binary-$ARCHITECTURE
   mkdir -p "$folder/dists/$suite/$binary"
   (
     cd "$folder" || exit
-    apt-ftparchive --arch "$ARCHITECTURE" packages pool >"dists/$suite/$binary/Packages"
+    apt-ftparchive --arch "$ARCHITECTURE" packages "$pool" >"dists/$suite/$binary/Packages"
     gzip --keep --force "dists/$suite/$binary/Packages"
     cd "dists/$suite" || exit
     apt-ftparchive -o "APT::FTPArchive::Release::Origin=. $suite" -o "APT::FTPArchive::Release::Label=. $suite" \
       -o "APT::FTPArchive::Release::Suite=$suite" -o "APT::FTPArchive::Release::Codename=$suite" \
-      -o "APT::FTPArchive::Release::Architectures=$ARCHITECTURE" -o APT::FTPArchive::Release::Components=main \
+      -o "APT::FTPArchive::Release::Architectures=$ARCHITECTURE" -o "APT::FTPArchive::Release::Components=$component" \
       release . >"$folder/Release.new"
     mv "$folder/Release.new" Release
     with_signing_key gpg --batch --yes --armor --detach-sign --output Release.gpg Release

@@ -40,7 +40,7 @@ identity() {
 units() {
   local mask=(
     systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service
-    systemd-modules-load.service systemd-remount-fs.service systemd-firstboot.service systemd-homed.service
+    systemd-modules-load.service systemd-sysctl.service systemd-remount-fs.service systemd-firstboot.service systemd-homed.service
     getty.target console-getty.service
     dev-hugepages.mount sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount
     sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount
