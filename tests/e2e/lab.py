@@ -23,11 +23,14 @@ CACHE = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawops-lab"
 )
 DISTRIBUTIONS = ("debian12", "debian13", "ubuntu2404", "ubuntu2604")
-# Where the lab's hosts find Node.js: the lab's vendor mirror, as inventories/lab says it too.
+# Where the lab's hosts find what the vendors have: the lab's mirror, as inventories/lab says it too.
 LAB_VARIABLES = {
     "ansible_ssh_common_args": f"-F {CACHE}/ssh_config",
     "nodejs_repository_url": "http://mirror.lab/nodesource/node_{{ nodejs_major }}.x",
     "nodejs_repository_key": "http://mirror.lab/nodesource/gpgkey/nodesource-repo.gpg.key",
+    "docker_repository_url": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}",
+    "docker_repository_key": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}/gpg",
+    "docker_sandbox_base_archive": "http://mirror.lab/base-image/bookworm-slim.tar.gz",
 }
 SETTINGS = "/var/lib/openclaw/main/openclaw.json"
 SECRETS = "/etc/openclaw/main/secrets/secrets.json"

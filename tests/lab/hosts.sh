@@ -71,6 +71,7 @@ host_start_locked() {
   host_authorise "$name"
 }
 
+# The control group has a parent of the lab's, because a name like /docker/ID tells a program that it is in a container.
 # The flags that systemd and an engine of its own need in a container, short of --privileged: nested containers mount
 # /proc, which the kernel allows only where nothing of it is masked, and overlays want a real filesystem below them.
 host_create() {
@@ -83,7 +84,7 @@ host_create() {
   done
   docker create --pull never --name "$name" --hostname "$name" --network "$LAB" \
     --label "$LAB=1" --label "$LAB.host=$image" \
-    --stop-signal SIGRTMIN+3 --cgroupns host \
+    --stop-signal SIGRTMIN+3 --cgroupns host --cgroup-parent "/$LAB" \
     --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_PTRACE --cap-add SYS_NICE \
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
     --volume /var/lib/docker --volume /var/lib/containerd --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \

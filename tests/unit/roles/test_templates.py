@@ -16,14 +16,15 @@ from jinja2.meta import find_undeclared_variables
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
-# Its entry points report to the roles that call them through what they register.
-COMMON = ROOT / "roles/common"
+# They report to other roles: common through what it registers, nodejs that it has replaced what others run on.
+REPORTING = (ROOT / "roles/common", ROOT / "roles/nodejs")
 VARIABLES = sorted([*ROOT.glob("roles/*/vars/**/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")])
 # What Ansible itself gives to every template.
 GIVEN = {
     "ansible_check_mode",
     "ansible_diff_mode",
     "ansible_facts",
+    "ansible_failed_result",
     "ansible_host",
     "ansible_managed",
     "ansible_play_hosts",
@@ -53,10 +54,25 @@ def declared(role: Path) -> set[str]:
     names = {name for folder in ("vars", "defaults") for path in role.glob(f"{folder}/**/*.yml") for name in load(path)}
     for entry in load(role / "meta/argument_specs.yml")["argument_specs"].values():
         names |= entry.get("options", {}).keys()
-    for path in role.glob("tasks/*.yml"):
-        for task in flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or []):
-            names |= {task.get("register", ""), *task.get("vars", {}), *task.get("ansible.builtin.set_fact", {})}
+    for task in tasks(role):
+        names |= {task.get("register", ""), *task.get("vars", {}), *task.get("ansible.builtin.set_fact", {})}
     return names
+
+
+def tasks(role: Path) -> list[dict[str, Any]]:
+    return [
+        task
+        for path in role.glob("tasks/*.yml")
+        for task in flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or [])
+    ]
+
+
+def imported(role: Path) -> set[str]:
+    """What a role sees of those of which it imports an entry point: Ansible shares their variables with the play."""
+    roles = {
+        task["ansible.builtin.import_role"]["name"] for task in tasks(role) if "ansible.builtin.import_role" in task
+    }
+    return {name for each in roles for name in declared(ROOT / "roles" / each.rpartition(".")[2])}
 
 
 def flatten(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -74,7 +90,8 @@ class Anything(dict[str, Any]):
 def undeclared(text: str, role: Path) -> set[str]:
     environment = Environment(autoescape=True, extensions=["jinja2.ext.do"])
     environment.filters, environment.tests = Anything(environment.filters), Anything(environment.tests)
-    return find_undeclared_variables(environment.parse(text)) - declared(role) - declared(COMMON) - GIVEN
+    reported = {name for each in REPORTING for name in declared(each)}
+    return find_undeclared_variables(environment.parse(text)) - declared(role) - imported(role) - reported - GIVEN
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=relative)

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""A Docker Engine as seen through its socket, and what its daemon.json should hold."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import socket
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+Network = ipaddress.IPv4Network
+
+# Private ranges in the order in which they are tried: first those that providers, offices and homes use least.
+_POOLS = tuple(
+    ipaddress.IPv4Network(text) for text in ("172.31.0.0/16", "172.24.0.0/16", "10.213.0.0/16", "192.168.192.0/18")
+)
+# Networks that the engine itself has made, as far as their interfaces tell.
+_OWN_INTERFACES = ("docker", "br-", "veth")
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path: str, what: str, timeout: float = 10) -> tuple[int, t.Any]:
+    """Status and JSON of a GET to the engine's API; status 0 where no engine answers.
+
+    :param path: the engine's socket.
+    :param what: path of the API, as ``/_ping``.
+    :param timeout: in seconds.
+    """
+    connection = _Connection(path, timeout)
+    try:
+        connection.request("GET", what)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, None
+    finally:
+        connection.close()
+    try:
+        return answer.status, json.loads(body)
+    except ValueError:
+        return answer.status, None
+
+
+def parse(path: str, text: str | None) -> _merge.Settings:
+    """The object in a daemon.json; a missing or empty file holds nothing."""
+    if not (text or "").strip():
+        return {}
+    remedy = "Repair it, or move it away to begin with none; nothing on the host was changed."
+    try:
+        settings = json.loads(text or "")
+    except ValueError as error:
+        raise OpenClawError(path, f"it is not valid JSON: {error}", remedy) from error
+    if not isinstance(settings, dict):
+        raise OpenClawError(path, f"it holds a {type(settings).__name__}, and has to hold an object", remedy)
+    return settings
+
+
+def render(settings: _merge.Settings) -> str:
+    """The text of a daemon.json."""
+    return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+
+
+def desired(
+    *, defaults: _merge.Settings, options: _merge.Settings, applied: _merge.Settings, live: _merge.Settings
+) -> _merge.Settings:
+    """What the inventory asks for: its options, and the defaults for keys that are not somebody else's.
+
+    A default is ours where nobody on the host has a value, or where the value is the one that we set last time.
+    """
+    ours = {
+        key: value
+        for key, value in defaults.items()
+        if key not in live or (key in applied and _merge.same(live[key], applied[key]))
+    }
+    return _merge.overlay(ours, options)
+
+
+def taken_networks(routes: str) -> list[Network]:
+    """The networks that the host reaches by its own interfaces, out of the text of ``/proc/net/route``."""
+    found = []
+    for line in routes.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or fields[0].startswith(_OWN_INTERFACES):
+            continue
+        # The kernel prints them as numbers of a little-endian machine.
+        address, mask = (int.from_bytes(bytes.fromhex(field), "little") for field in (fields[1], fields[7]))
+        if mask:
+            found.append(Network((address, bin(mask).count("1")), strict=False))
+    return found
+
+
+def collides(pools: t.Any, taken: t.Sequence[Network]) -> bool:
+    """Whether one of the pools overlaps a network of the host; what is no pool at all does too."""
+    try:
+        return any(Network(pool["base"]).overlaps(network) for pool in pools for network in taken)
+    except (KeyError, TypeError, ValueError):
+        return True
+
+
+def free_pool(taken: t.Sequence[Network]) -> list[dict[str, t.Any]]:
+    """An address pool that collides with none of the host's networks, as ``default-address-pools`` takes it."""
+    for pool in _POOLS:
+        if not any(pool.overlaps(network) for network in taken):
+            return [{"base": str(pool), "size": 24}]
+    raise OpenClawError(
+        "docker_daemon_options",
+        f"every address pool that the role knows ({', '.join(map(str, _POOLS))}) collides with a network of the host",
+        "Name a free one in default-address-pools.",
+    )
+
+
+__all__ = ("ask", "collides", "desired", "free_pool", "parse", "render", "taken_networks")

@@ -1,0 +1,312 @@
+#!/usr/bin/python
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_preflight
+short_description: Looks at a host before an engine for sandboxes is put on it, and refuses what cannot work
+version_added: 1.0.0
+author: clawops (@clawops)
+description:
+  - Reads what the host has of Docker and of what a rootless engine needs, in one call, changes nothing and starts no process.
+  - Fails, with every finding at once, where the wished engine cannot work on this host.
+  - Computes what C(daemon.json) should hold, from what is wished, what was applied last, and what stands there.
+attributes:
+  check_mode:
+    description: Can run in check mode and return what it would return otherwise.
+    support: full
+  diff_mode:
+    description: Changes nothing, so has no difference to show.
+    support: none
+options:
+  state:
+    description: Whether the engine is wished for; nothing is refused for one that is to go.
+    type: str
+    choices: [present, absent]
+    default: present
+  account:
+    description: Account that the gateway runs as, to which a rootless engine belongs.
+    type: str
+    required: true
+  rootless:
+    description: Whether the engine belongs to O(account) and runs without root.
+    type: bool
+    required: true
+  socket:
+    description: Where the engine listens.
+    type: path
+    required: true
+  daemon_path:
+    description: The engine's C(daemon.json); what was applied last stands beside it with the ending C(.applied).
+    type: path
+    required: true
+  daemon_defaults:
+    description: Keys that hold where neither O(daemon_options) nor somebody on the host says otherwise.
+    type: dict
+    default: {}
+  daemon_options:
+    description: Keys that are merged into the file; null removes one.
+    type: dict
+    default: {}
+  data_path:
+    description: Where the engine keeps its data.
+    type: path
+    required: true
+  image:
+    description: Name of the sandbox image.
+    type: str
+    required: true
+  recipe:
+    description: What the label C(clawops.recipe) of an image says that need not be built again.
+    type: str
+    required: true
+  packages:
+    description: The packages of the engine.
+    type: list
+    elements: str
+    required: true
+  conflicts:
+    description: Packages of another source, which cannot be installed beside them.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: preflight | Look at the engine
+  clawops.openclaw.docker_preflight:
+    account: openclaw
+    rootless: true
+    socket: /var/lib/openclaw/main/docker/docker.sock
+    daemon_path: /etc/openclaw/main/docker/daemon.json
+    data_path: /var/lib/openclaw/main/docker/data
+    image: openclaw-sandbox:bookworm-slim
+    recipe: 0123456789abcdef
+    packages: [docker-ce]
+  register: preflight
+"""
+
+RETURN = r"""
+asked:
+  description: What was asked for, in O(state), O(socket) and O(recipe).
+  type: dict
+  returned: always
+account:
+  description: Whether the account is there.
+  type: bool
+  returned: always
+subids:
+  description: Whether the account has subordinate ids.
+  type: bool
+  returned: always
+subid_range:
+  description: The account's subordinate ids, or the first 65536 that are free, as C(usermod) takes them.
+  type: str
+  returned: always
+linger:
+  description: Whether the account's services run without a login.
+  type: bool
+  returned: always
+engine:
+  description: Whether the engine answers.
+  type: bool
+  returned: always
+image:
+  description: Whether the sandbox image is the wished one.
+  type: bool
+  returned: always
+image_present:
+  description: Whether there is a sandbox image, whatever it was built from.
+  type: bool
+  returned: always
+installed:
+  description: Those of O(packages) that are installed.
+  type: list
+  elements: str
+  returned: always
+shared:
+  description: Whether another account of the host has an engine of this kind, which needs the packages too.
+  type: bool
+  returned: always
+daemon:
+  description: The text that C(daemon.json) should hold.
+  type: str
+  returned: always
+applied:
+  description: The text that should stand beside it.
+  type: str
+  returned: always
+disk_free_mb:
+  description: Free space for the engine's data, in MiB.
+  type: int
+  returned: always
+"""
+
+import glob
+import os
+import pwd
+import re
+import typing as t
+import urllib.parse
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+_SUBIDS = 65536
+# Measured: the engine's packages take 420 MB, the image and its layers 600 MB, and as much again while it is built.
+_DISK_MB = 1600
+
+
+def subordinate_ids(text: str, account: str) -> tuple[bool, str]:
+    """Whether an account has subordinate ids in the text of ``/etc/subuid``, and these or the first free ones."""
+    ranges = re.findall(r"^([^:#]+):(\d+):(\d+)$", text, re.MULTILINE)
+    for name, first, count in ranges:
+        if name == account and int(count) >= _SUBIDS:
+            return True, f"{first}-{int(first) + int(count) - 1}"
+    # useradd gives them from 100000 on; further up, it is not in the way of accounts to come.
+    beginning = max([300000, *(int(first) + int(count) for _, first, count in ranges)])
+    return False, f"{beginning}-{beginning + _SUBIDS - 1}"
+
+
+def account_exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def wished_daemon(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """The texts of daemon.json and of what stands beside it."""
+    path = params["daemon_path"]
+    live = _engine.parse(path, _host.read_text(path))
+    applied = _engine.parse(f"{path}.applied", _host.read_text(f"{path}.applied"))
+    wish: _merge.Settings = {}
+    if params["state"] == "present":
+        taken = _engine.taken_networks(_host.read_text("/proc/net/route"))
+        pools = applied.get("default-address-pools")
+        if not pools or _engine.collides(pools, taken):
+            pools = _engine.free_pool(taken)
+        defaults = {**params["daemon_defaults"], "default-address-pools": pools}
+        wish = _engine.desired(defaults=defaults, options=params["daemon_options"], applied=applied, live=live)
+    merged = _merge.merge(applied=applied, desired=wish, live=live)
+    return {
+        # A file that is as wished stays as somebody wrote it, to the last blank.
+        "daemon": _host.read_text(path) if merged == live and live else _engine.render(merged),
+        "applied": _engine.render(wish),
+    }
+
+
+def image_state(socket: str, image: str, recipe: str) -> dict[str, bool]:
+    """Whether there is a sandbox image, and whether it is the wished one."""
+    status, body = _engine.ask(socket, f"/images/{urllib.parse.quote(image, safe='/:')}/json")
+    labels = ((body or {}).get("Config") or {}).get("Labels") or {}
+    return {"image": labels.get("clawops.recipe") == recipe, "image_present": status == 200}
+
+
+def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What this host has."""
+    account, unit = params["account"], f"{params['account']}-docker.service"
+    subids, subid_range = subordinate_ids(_host.read_text("/etc/subuid"), account)
+    packages = _host.read_text("/var/lib/dpkg/status")
+    units = {os.path.basename(path) for path in glob.glob("/etc/systemd/user/openclaw*-docker.service")}
+    return {
+        "asked": {name: params[name] for name in ("socket", "recipe", "state")},
+        "account": account_exists(account),
+        "subids": subids,
+        "subid_range": subid_range,
+        "linger": os.path.exists(f"/var/lib/systemd/linger/{account}"),
+        "engine": _engine.ask(params["socket"], "/_ping")[0] == 200,
+        **image_state(params["socket"], params["image"], params["recipe"]),
+        "installed": [name for name in params["packages"] if _host.package_version(packages, name)],
+        "shared": bool(units - {unit}),
+        **wished_daemon(params),
+        "disk_free_mb": _host.free_mb(params["data_path"]),
+    }
+
+
+def judge(
+    params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]
+) -> tuple[list[OpenClawError], list[OpenClawError]]:
+    """What makes the engine impossible here, and what the operator should know."""
+    errors: list[OpenClawError] = []
+    warnings: list[OpenClawError] = []
+    packages = _host.read_text("/var/lib/dpkg/status")
+    for name in params["conflicts"]:
+        if _host.package_version(packages, name):
+            reason = f"it is installed, and cannot be beside {params['packages'][0]}"
+            errors.append(OpenClawError(f"The package {name}", reason, "Remove it, or choose the other docker_source."))
+    if not seen["image"] and seen["disk_free_mb"] < _DISK_MB:
+        reason = f"{seen['disk_free_mb']} MiB are free; engine and sandbox image take about {_DISK_MB} MiB"
+        errors.append(
+            OpenClawError(f"The disk of {params['data_path']}", reason, "Free some space or use a larger disk.")
+        )
+    if params["rootless"]:
+        errors += kernel_findings(_host.read_text)
+        if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+            reason = "the host has control groups of the first version, where an engine without root cannot set limits"
+            warnings.append(
+                OpenClawError(
+                    "Memory and CPU of sandboxes",
+                    f"{reason}: they are not enforced",
+                    "Boot it with systemd.unified_cgroup_hierarchy=1.",
+                )
+            )
+    return errors, warnings
+
+
+def kernel_findings(read: t.Callable[[str], str]) -> list[OpenClawError]:
+    """What in the kernel's settings keeps an account from having user namespaces."""
+    forbidden = [
+        name
+        for name, bad in (("kernel/unprivileged_userns_clone", "0"), ("user/max_user_namespaces", "0"))
+        if read(f"/proc/sys/{name}").strip() == bad
+    ]
+    return [
+        OpenClawError(
+            f"The kernel setting {name.replace('/', '.', 1)}",
+            "it is 0, and an engine without root needs user namespaces",
+            "Raise it with sysctl, or give the gateway root on the host with docker_grant_gateway_root_on_host.",
+        )
+        for name in forbidden
+    ]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "account": {"type": "str", "required": True},
+            "rootless": {"type": "bool", "required": True},
+            "socket": {"type": "path", "required": True},
+            "daemon_path": {"type": "path", "required": True},
+            "daemon_defaults": {"type": "dict", "default": {}},
+            "daemon_options": {"type": "dict", "default": {}},
+            "data_path": {"type": "path", "required": True},
+            "image": {"type": "str", "required": True},
+            "recipe": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "required": True},
+            "conflicts": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        seen = observe(module.params)
+    except OpenClawError as error:
+        module.fail_json(msg=str(error))
+    if module.params["state"] == "present":
+        errors, warnings = judge(module.params, seen)
+        for warning in warnings:
+            module.warn(str(warning))
+        if errors:
+            module.fail_json(msg="\n".join(map(str, errors)), **seen)
+    module.exit_json(changed=False, **seen)
+
+
+if __name__ == "__main__":
+    main()
