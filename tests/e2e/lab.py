@@ -28,6 +28,8 @@ LAB_VARIABLES = {
     "ansible_ssh_common_args": f"-F {CACHE}/ssh_config",
     "nodejs_repository_url": "http://mirror.lab/nodesource/node_{{ nodejs_major }}.x",
     "nodejs_repository_key": "http://mirror.lab/nodesource/gpgkey/nodesource-repo.gpg.key",
+    # Most tests are not about sandboxes, and an engine for them takes a minute to come.
+    "docker_state": "unmanaged",
     "docker_repository_url": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}",
     "docker_repository_key": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}/gpg",
     "docker_sandbox_base_archive": "http://mirror.lab/base-image/bookworm-slim.tar.gz",
@@ -119,7 +121,8 @@ class Host:
 
     def reboot(self) -> None:
         """Stop the machine in order and start it again, under another address maybe; wait until ssh answers."""
-        label = '{{index .Config.Labels "clawops-lab.host"}}'
+        name = os.environ.get("CLAWOPS_LAB_NAME", "clawops-lab")
+        label = f'{{{{index .Config.Labels "{name}.host"}}}}'
         asked = subprocess.run(
             ["docker", "inspect", "-f", label, self.name], capture_output=True, text=True, check=True
         )
@@ -127,10 +130,10 @@ class Host:
         lab("up", self.name, asked.stdout.strip())
 
     def digest(self) -> str:
-        """One figure for all that the collection owns on the host: content, owner and mode, not the gateway's state."""
+        """One figure for all that the collection owns on the host: content, owner and mode, not what programs write at run time."""
         paths = "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
         return self.run(
-            f"find {paths} -path /var/lib/openclaw/main/state -prune -o -path /var/lib/openclaw/main/workspace -prune"
+            f"find {paths} -path '/var/lib/openclaw/main/[swd]*' -type d -prune"
             " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort | sha256sum"
         )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e import agent, lab
 from ansible_collections.clawops.openclaw.tests.e2e.conftest import wait_until_serving
 
 NAMES = {distribution: f"e2e-{distribution}" for distribution in lab.DISTRIBUTIONS}
@@ -99,7 +99,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Bare hosts."""
     try:
         hosts = lab.up({name: distribution for distribution, name in NAMES.items()})
-        yield Fleet(hosts, lab.inventory(tmp_path_factory.mktemp("fleet"), {name: {} for name in hosts}))
+        folder = tmp_path_factory.mktemp("fleet")
+        own = {name: agent.UBUNTU2604 if name == NAMES["ubuntu2604"] else {} for name in hosts}
+        yield Fleet(hosts, lab.inventory(folder, own, **agent.VARIABLES))
     finally:
         lab.down(NAMES.values())
 
@@ -330,6 +332,17 @@ def test_journal_and_log_file_are_json_lines(host: lab.Host) -> None:
     assert "gateway ready" in [json.loads(line)["message"] for line in journal]
     log = host.read("/var/log/openclaw/main/gateway.log").splitlines()
     assert "gateway ready" in [json.loads(line).get("message") for line in log]
+
+
+@on_each
+def test_an_agents_tool_call_runs_in_a_sandbox_and_the_gateway_goes_on(host: lab.Host) -> None:
+    process = host.process()
+    agent.start_model(host)
+    assert agent.turn(host, "first", "id -u; ls /sys/class/net").split() == [
+        "1000",
+        "lo",
+    ]
+    assert host.process() == process
 
 
 # ---- the operator's day --------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ engine_clean() {
   if [[ -n $ids ]]; then xargs docker rm --force --volumes <<<"$ids" >/dev/null; fi
   docker network rm "$LAB" >/dev/null 2>&1 || true
   images_remove
+  # The hosts' control groups are gone, their parent is not.
+  find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$LAB" -exec rmdir {} + 2>/dev/null || true
 }
 
 # A parent goes only after its children, and docker does not sort them.
