@@ -16,8 +16,6 @@ from jinja2.meta import find_undeclared_variables
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
-# Its entry points report to the roles that call them through what they register.
-COMMON = ROOT / "roles/common"
 VARIABLES = sorted([*ROOT.glob("roles/*/vars/**/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")])
 # What Ansible itself gives to every template.
 GIVEN = {
@@ -59,6 +57,16 @@ def declared(role: Path) -> set[str]:
     return names
 
 
+def visible(role: Path) -> set[str]:
+    """What a role declares, and what those do whose entry points it imports statically."""
+    names = declared(role)
+    for path in role.glob("tasks/*.yml"):
+        for task in flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or []):
+            if imported := task.get("ansible.builtin.import_role", {}).get("name", ""):
+                names |= declared(ROOT / "roles" / imported.rpartition(".")[2])
+    return names
+
+
 def flatten(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     nested = [task.get(part, []) for task in tasks for part in ("block", "rescue", "always")]
     return tasks + [task for part in nested for task in flatten(part)]
@@ -74,7 +82,7 @@ class Anything(dict[str, Any]):
 def undeclared(text: str, role: Path) -> set[str]:
     environment = Environment(autoescape=True, extensions=["jinja2.ext.do"])
     environment.filters, environment.tests = Anything(environment.filters), Anything(environment.tests)
-    return find_undeclared_variables(environment.parse(text)) - declared(role) - declared(COMMON) - GIVEN
+    return find_undeclared_variables(environment.parse(text)) - visible(role) - GIVEN
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=relative)
