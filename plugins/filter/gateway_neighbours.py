@@ -44,9 +44,7 @@ _value:
 import typing as t
 
 
-def gateway_neighbours(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], host: str
-) -> list[str]:
+def gateway_neighbours(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], host: str) -> list[str]:
     """The hosts with the address of this one, itself included."""
     address = hostvars[host].get("ansible_host", host)
     return [

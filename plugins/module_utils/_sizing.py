@@ -12,9 +12,9 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
-# Measured (docs/openclaw.md, "Memory"), in MiB: what a gateway needs to start, what of it is no heap of V8's, and the
-# heap below which it does not become ready.
-START_MB = 1000
+# What was measured (docs/openclaw.md, "Memory") and some room, in MiB: what a gateway needs to start, what of it is no
+# heap of V8's, and the heap that it does not come up without.
+START_MB = 900
 BESIDE_HEAP_MB = 450
 HEAP_LEAST_MB = 384
 # A gateway at rest has 75 descriptors and 40 tasks.
@@ -23,6 +23,7 @@ TASKS_LEAST = 256
 
 _RESERVE_LEAST_MB, _RESERVE_MOST_MB = 192, 1024
 _HEAP_MOST_MB = 8192
+_GRAIN_MB = 32
 _TASKS_MOST = 8192
 
 
@@ -43,12 +44,12 @@ class Choice(t.NamedTuple):
 
 def size(machine: Machine, wishes: t.Mapping[str, int] | None = None) -> dict[str, Choice]:
     """The limits of one gateway. What is wished stands, 0 leaves the choice, and the rest follows from both."""
-    reserve = _between(_RESERVE_LEAST_MB, machine.memory_mb // 8, _RESERVE_MOST_MB)
-    share = (machine.memory_mb - reserve) // machine.gateways
+    # Another kernel shows a few MiB more or less, which is no reason to restart a gateway.
+    memory = machine.memory_mb // _GRAIN_MB * _GRAIN_MB
+    reserve = _between(_RESERVE_LEAST_MB, memory // 8, _RESERVE_MOST_MB)
+    share = (memory - reserve) // machine.gateways
     among = f", shared by {machine.gateways} gateways" if machine.gateways > 1 else ""
-    maximum = _choose(
-        wishes, "memory_max_mb", share, f"{machine.memory_mb} MiB, less {reserve} MiB for everything else{among}"
-    )
+    maximum = _choose(wishes, "memory_max_mb", share, f"{memory} MiB, less {reserve} MiB for everything else{among}")
     high = _choose(
         wishes, "memory_high_mb", maximum.value * 9 // 10, "nine tenths of MemoryMax: slowed down before it is killed"
     )
@@ -86,7 +87,9 @@ def judge(machine: Machine, choices: t.Mapping[str, Choice], wishes: t.Mapping[s
 
     if maximum < START_MB and not wishes.get("memory_max_mb"):
         # Everything else follows from this one, and would only be told again in other words.
-        reason = f"{choices['memory_max_mb'].reason}, leaves {maximum} MiB for each; a gateway needs {START_MB} MiB to start"
+        reason = (
+            f"{choices['memory_max_mb'].reason}, leaves {maximum} MiB for each; a gateway needs {START_MB} MiB to start"
+        )
         remedy = "Give the host more memory or fewer gateways, or set tuning_memory_max_mb to share it out otherwise."
         return [OpenClawError("The host's memory", reason, remedy)]
     if maximum > machine.memory_mb:

@@ -221,10 +221,14 @@ def judge_swap(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> li
     if more > 0 and more > free:
         reason = f"{path} would take {more} MiB, and {seen['disk_free_mb']} MiB are free, of which {DISK_RESERVE_MB} MiB stay free"
         return [
-            OpenClawError(f"tuning_swap_mb {wish}", reason, f"Free some space, or ask for {max(size + free, 0)} or less.")
+            OpenClawError(
+                f"tuning_swap_mb {wish}", reason, f"Free some space, or ask for {max(size + free, 0)} or less."
+            )
         ]
     if wish != size and seen["swap_used_mb"] > seen["memory_available_mb"]:
-        reason = f"{seen['swap_used_mb']} MiB of it are in use, and {seen['memory_available_mb']} MiB of memory are free"
+        reason = (
+            f"{seen['swap_used_mb']} MiB of it are in use, and {seen['memory_available_mb']} MiB of memory are free"
+        )
         return [OpenClawError(f"The swap file {path}", reason, "Stop what takes the memory, then run again.")]
     return []
 
