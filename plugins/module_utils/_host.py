@@ -22,10 +22,16 @@ class Listener(t.NamedTuple):
     inode: str
 
 
-def memory_mb(meminfo: str) -> int:
-    """Total memory in MiB out of the text of ``/proc/meminfo``."""
-    found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+def memory_mb(meminfo: str, line: str = "MemTotal") -> int:
+    """Memory in MiB, the total if nothing else is asked for, out of the text of ``/proc/meminfo``."""
+    found = re.search(rf"^{line}:\s+(\d+) kB", meminfo, re.MULTILINE)
     return int(found.group(1)) // 1024 if found else 0
+
+
+def swaps(table: str) -> dict[str, int]:
+    """What swaps, with how many MiB of it are used, out of the text of ``/proc/swaps``."""
+    rows = [line.split() for line in table.splitlines()[1:]]
+    return {fields[0]: int(fields[3]) // 1024 for fields in rows if len(fields) > 3}
 
 
 def listeners(table: str) -> list[Listener]:
@@ -129,5 +135,6 @@ __all__ = (
     "processes",
     "read_text",
     "started_at",
+    "swaps",
     "unit_of",
 )

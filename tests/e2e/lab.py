@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -130,11 +132,14 @@ class Host:
         lab("up", self.name, asked.stdout.strip())
 
     def digest(self) -> str:
-        """One figure for all that the collection owns on the host: content, owner and mode, not what programs write at run time."""
-        paths = "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
+        """All that the collection owns on the host, by line: content, owner and mode, not what programs write at run time."""
+        paths = (
+            "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
+            " /etc/security /etc/sysctl.d /var/openclaw_swap"
+        )
         return self.run(
             f"find {paths} -path '/var/lib/openclaw/main/[swd]*' -type d -prune"
-            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort | sha256sum"
+            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort"
         )
 
 
@@ -190,3 +195,40 @@ def play(playbook: str, where: Path, *words: str, timeout: float = 1200, **envir
         process.wait()
         raise
     return Run(process.returncode, output, recap_of(output))
+
+
+def message(run: Run, kind: str = "ERROR") -> str:
+    """What the run said in its errors or warnings, without the white space that the width of a terminal brings."""
+    told = re.findall(
+        rf"^\[{kind}\]: (.*?)(?=^Origin: |^fatal: |^\[|^TASK |^PLAY |\Z)", run.output, re.MULTILINE | re.DOTALL
+    )
+    return squeezed(" ".join(told))
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def assert_refused(run: Run, words: t.Iterable[str]) -> None:
+    assert run.status != 0, run.output
+    told = message(run)
+    assert [each for each in words if squeezed(each) not in told] == [], run.output
+
+
+@contextlib.contextmanager
+def untouched(host: Host) -> Iterator[None]:
+    """Whatever happens in the block, the host is afterwards as it was, and its gateway, if any, has gone on."""
+    packages, digest, process, uptime = (
+        host.packages(),
+        host.digest(),
+        host.process(),
+        host.startup().get("uptimeMs", 0),
+    )
+    yield
+    assert host.digest() == digest
+    assert host.packages() == packages
+    assert host.process() == process
+    if process:
+        now = host.startup()
+        assert now["status"] == "started"
+        assert now["uptimeMs"] > uptime

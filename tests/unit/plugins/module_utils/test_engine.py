@@ -191,7 +191,9 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
         pytest.param({"log-driver": "local"}, {}, {"log-driver": "x"}, {**LOG, "log-driver": "local"}, id="an-option"),
         pytest.param({"log-driver": None}, LOG, LOG, {"log-opts": LOG["log-opts"]}, id="null-takes-a-default-away"),
         pytest.param({"a": None}, {}, {"a": 1, **LOG}, LOG, id="null-takes-a-foreign-key-away"),
-        pytest.param({}, {**LOG, "log-driver": None}, {"log-opts": LOG["log-opts"]}, LOG, id="a-null-that-is-taken-back"),
+        pytest.param(
+            {}, {**LOG, "log-driver": None}, {"log-opts": LOG["log-opts"]}, LOG, id="a-null-that-is-taken-back"
+        ),
         pytest.param({}, {"log-driver": "old"}, {"log-driver": "old"}, LOG, id="a-default-that-is-another-now"),
         pytest.param({}, {**LOG, "a": 1}, {**LOG, "a": 1, "b": 2}, {**LOG, "b": 2}, id="an-option-that-is-taken-back"),
         pytest.param(
@@ -223,7 +225,9 @@ def test_desired(options: Settings, applied: Settings, live: Settings, result: S
     assert exactly(applied_once(World(LOG, options, applied, live)).live) == exactly(result)
 
 
-@pytest.mark.xfail(reason="the first run leaves the rest of the default out, the second takes it for its own and adds it")
+@pytest.mark.xfail(
+    reason="the first run leaves the rest of the default out, the second takes it for its own and adds it"
+)
 def test_an_option_inside_somebodys_object_settles_at_once() -> None:
     once = applied_once(World(LOG, {"log-opts": {"max-size": "1g"}}, {}, {"log-opts": {"max-size": "50m"}}))
     assert exactly(applied_once(once).live) == exactly(once.live)
@@ -312,9 +316,13 @@ def routes(*lines: str) -> str:
         pytest.param(routes(DOCKER0, BRIDGE, VETH), [], id="what-the-engine-has-made"),
         pytest.param(routes(DOCKER0, WG0, BRIDGE, ETH0), ["10.213.0.0/16", "192.0.2.0/24"], id="among-others"),
         pytest.param(routes(*VPN), ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], id="a-vpn-to-everything-private"),
-        pytest.param(routes(ETH0.replace("eth0", "mybr-0")), ["192.0.2.0/24"], id="only-the-beginning-of-a-name-counts"),
         pytest.param(
-            routes("tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080", "tun0\t00000080\t0100080A\t0003\t0\t0\t0\t00000080"),
+            routes(ETH0.replace("eth0", "mybr-0")), ["192.0.2.0/24"], id="only-the-beginning-of-a-name-counts"
+        ),
+        pytest.param(
+            routes(
+                "tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080", "tun0\t00000080\t0100080A\t0003\t0\t0\t0\t00000080"
+            ),
             [],
             id="a-default-route-in-two-halves",
             marks=pytest.mark.xfail(reason="each half is taken for a network, and no pool is free beside them"),
@@ -503,7 +511,9 @@ NO_IMAGE = "No such image: x:latest"
     ("answer", "expected"),
     [
         pytest.param(says(response("200 OK", b'{"Id": "sha256:1"}')), (200, {"Id": "sha256:1"}), id="an-object"),
-        pytest.param(says(response("200 OK", CHUNKED, "Transfer-Encoding: chunked")), (200, {"a": "ü"}), id="in-pieces"),
+        pytest.param(
+            says(response("200 OK", CHUNKED, "Transfer-Encoding: chunked")), (200, {"a": "ü"}), id="in-pieces"
+        ),
         pytest.param(says(response("200 OK", b"[]")), (200, []), id="a-list"),
         pytest.param(says(response("200 OK", b"OK")), (200, None), id="a-text-that-is-no-json"),
         pytest.param(says(response("200 OK", b"")), (200, None), id="no-text"),

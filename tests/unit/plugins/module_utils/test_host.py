@@ -136,6 +136,18 @@ def test_memory_mb(text: str, megabytes: int) -> None:
     assert _host.memory_mb(text) == megabytes
 
 
+def test_other_lines_of_memory_are_read_too() -> None:
+    assert _host.memory_mb(MEMINFO, "MemAvailable") == 1775
+    assert _host.memory_mb(MEMINFO, "SwapTotal") == 0
+
+
+def test_what_swaps_is_read_with_what_is_used_of_it() -> None:
+    heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    table = f"{heading}/dev/sda2 partition\t1048572\t0\t-2\n/var/openclaw_swap file\t524284\t307200\t-3\n"
+    assert _host.swaps(table) == {"/dev/sda2": 0, "/var/openclaw_swap": 300}
+    assert _host.swaps(heading) == _host.swaps("") == {}
+
+
 @pytest.mark.parametrize("comm", ["node", "a) b (c", "x y z"])
 def test_a_process_began_when_the_kernel_says(comm: str) -> None:
     fields = " ".join(["S", "1", *["0"] * 17, "210774", "3133440"])
