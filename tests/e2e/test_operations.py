@@ -16,6 +16,8 @@ from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway, wai
 
 AS_GATEWAY = ("--tags", "gateway")
 OLDER = "2026.9.5"
+# The task that asks the npm registry what latest is.
+RESOLUTION = "preflight | Look at what is on the host"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,21 @@ def test_a_release_that_does_not_answer_is_taken_back(gateway: Gateway) -> None:
     assert "What ran before was put back and is healthy" in " ".join(run.output.split())
     assert gateway.host.startup()["version"] == lab.VERSION
     assert converge(gateway).changed(gateway.host.name) == 0
+
+
+def test_latest_is_resolved_once_and_then_exact_everywhere(start_gateway: t.Callable[..., Gateway]) -> None:
+    # A host of its own: what is latest may be newer than what the other tests run.
+    gateway = start_gateway("latest")
+    newest = json.loads(gateway.host.run("npm view --json openclaw version"))
+    run = converge(gateway, gateway_version="latest")
+    assert run.output.count(RESOLUTION) == 1, run.output
+    assert f"{gateway.host.name}: OpenClaw {newest} answers" in run.output
+    assert gateway.host.startup()["version"] == newest
+    assert gateway.host.run("readlink /opt/openclaw/main/current").strip() == f"/opt/openclaw/releases/{newest}"
+    process = gateway.host.process()
+    again = converge(gateway, gateway_version="latest")
+    assert again.changed(gateway.host.name) == 0, again.output
+    assert gateway.host.process() == process
 
 
 @pytest.mark.full
