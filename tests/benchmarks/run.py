@@ -6,7 +6,7 @@
 """Measures the collection on lab hosts and prints a report. It asserts nothing.
 
 Every claim is a ratio, or a split, of things measured side by side in one run. `make benchmark` runs all parts;
-`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, settings, probes, memory.
+`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory.
 """
 
 from __future__ import annotations
@@ -135,6 +135,53 @@ def unchanged(tag: str) -> None:
     say(f"  each further host: {slope:.1f} s (aim 4 while the lab shares two cores with the controller)")
 
 
+def roles(tag: str) -> None:
+    """What the roles docker and tuning add to a run that changes nothing, in turns on one host."""
+    serving(["bench-roles"], tag)
+    both = lab.inventory(folder(), {"bench-roles": {}}, docker_state="present")
+    neither = lab.inventory(folder(), {"bench-roles": {}})
+    timed_play(both)
+    walls: dict[str, list[float]] = {"both": [], "neither": []}
+    tasks: dict[str, int] = {}
+    for _ in range(3):
+        for name, words in (("both", (both,)), ("neither", (neither, "--skip-tags", "docker,tuning"))):
+            wall, _, run = timed_play(*words)
+            walls[name].append(wall)
+            tasks[name] = run.recap["bench-roles"]["ok"]
+    with_them, without = (statistics.median(walls[name]) for name in ("both", "neither"))
+    say(
+        f"nothing to change, docker and tuning too: {with_them:.1f} s and {tasks['both']} tasks; without: {without:.1f} s, {tasks['neither']}"
+    )
+    say(
+        f"  they add {with_them - without:.1f} s (aim 3), ratio {with_them / without:.2f}; medians of 3 in turns, ranges {walls}"
+    )
+    lab.down(["bench-roles"])
+
+
+def start(tag: str) -> None:
+    """Start-up of the gateway with and without the tuned drop-in, in turns on one host."""
+    (host,) = serving(["bench-start"], tag)
+    dropin = f"/etc/systemd/system/{lab.UNIT}.d/50-tuning.conf"
+    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    for _ in range(4):
+        for name, move in (
+            ("with", f"mv -f /root/tuning.conf {dropin} 2>/dev/null || true"),
+            ("without", f"mv {dropin} /root/tuning.conf"),
+        ):
+            host.run(f"{move}; systemctl daemon-reload; systemctl stop {lab.UNIT}")
+            begun = time.monotonic()
+            host.run(
+                f"systemctl start {lab.UNIT}; until curl -sf -m 5 http://127.0.0.1:18789/startupz >/dev/null; do sleep 0.1; done"
+            )
+            seconds[name].append(time.monotonic() - begun)
+    # The first start with it fills the compile cache.
+    tuned, plain = statistics.median(seconds["with"][1:]), statistics.median(seconds["without"][1:])
+    say(
+        f"start until /startupz: {tuned:.1f} s with the tuned drop-in, {plain:.1f} s without, ratio {tuned / plain:.2f}; all {seconds}"
+    )
+    lab.down(["bench-start"])
+
+
 def keys(count: int, value: int) -> dict[str, t.Any]:
     """Settings that every release takes and that change nothing: models of a provider nobody calls."""
     return {
@@ -233,14 +280,21 @@ def memory(tag: str) -> None:
 
 
 def main() -> None:
-    parts = sys.argv[1:] or ["deploy", "unchanged", "settings", "probes", "memory"]
+    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory"]
     if "deploy" in parts:
         deploy()
     rest = [part for part in parts if part != "deploy"]
     if rest:
         tag = image()
         for part in rest:
-            {"unchanged": unchanged, "settings": settings, "probes": probes, "memory": memory}[part](tag)
+            {
+                "unchanged": unchanged,
+                "roles": roles,
+                "start": start,
+                "settings": settings,
+                "probes": probes,
+                "memory": memory,
+            }[part](tag)
 
 
 if __name__ == "__main__":
