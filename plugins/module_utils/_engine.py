@@ -80,19 +80,38 @@ def render(settings: _merge.Settings) -> str:
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
-def desired(
+def settle(
     *, defaults: _merge.Settings, options: _merge.Settings, applied: _merge.Settings, live: _merge.Settings
-) -> _merge.Settings:
-    """What the inventory asks for: its options, and the defaults for keys that are not somebody else's.
+) -> tuple[_merge.Settings, _merge.Settings]:
+    """What the inventory asks for, and what the file should hold then.
 
-    A default is ours where nobody on the host has a value, or where the value is the one that we set last time.
+    A default holds where nobody on the host says anything about its key, or where the key is as the last run left it.
+    What somebody made of a default is theirs from then on, and stays.
     """
-    ours = {
-        key: value
-        for key, value in defaults.items()
-        if key not in live or (key in applied and _merge.same(live[key], applied[key]))
-    }
-    return _merge.overlay(ours, options)
+    ours, known = {}, dict(applied)
+    for key, value in defaults.items():
+        was = applied.get(key, _merge.MISSING)
+        # Where the last run had only an option inside somebody's object, the rest of the default is not in it.
+        built_on_it = was is not _merge.MISSING and _merge.same(_merge.overlay({key: value}, {key: was})[key], was)
+        if key not in live or (built_on_it and _merge.same(live[key], _merge.without_null(was))):
+            ours[key] = value
+        elif built_on_it:
+            known[key] = _without(was, value) if key in options else _merge.MISSING
+            if known[key] is _merge.MISSING:
+                del known[key]
+    # What only the last run had put there is gone now, and its place is free for the default.
+    left = _merge.merge(applied=known, desired=_merge.overlay(ours, options), live=live)
+    ours.update({key: value for key, value in defaults.items() if key not in {**left, **options}})
+    wish = _merge.overlay(ours, options)
+    return wish, _merge.merge(applied=known, desired=wish, live=live)
+
+
+def _without(value: t.Any, default: t.Any) -> t.Any:
+    """What remains of a value when all that is as in the default is left out."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        rest = {key: _without(item, default.get(key, _merge.MISSING)) for key, item in value.items()}
+        return {key: item for key, item in rest.items() if item is not _merge.MISSING} or _merge.MISSING
+    return _merge.MISSING if _merge.same(value, default) else value
 
 
 def taken_networks(routes: str) -> list[Network]:
@@ -104,17 +123,19 @@ def taken_networks(routes: str) -> list[Network]:
             continue
         # The kernel prints them as numbers of a little-endian machine.
         address, mask = (int.from_bytes(bytes.fromhex(field), "little") for field in (fields[1], fields[7]))
-        if mask:
+        # A default route, also one in halves, as tunnels set it, is no network of the host.
+        if bin(mask).count("1") >= 8:
             found.append(Network((address, bin(mask).count("1")), strict=False))
     return found
 
 
 def collides(pools: t.Any, taken: t.Sequence[Network]) -> bool:
-    """Whether one of the pools overlaps a network of the host; what is no pool at all does too."""
+    """Whether one of the pools overlaps a network of the host; what is no list of pools does too."""
     try:
-        return any(Network(pool["base"]).overlaps(network) for pool in pools for network in taken)
+        bases = [Network(pool["base"]) for pool in pools]
     except (KeyError, TypeError, ValueError):
         return True
+    return any(base.overlaps(network) for base in bases for network in taken)
 
 
 def free_pool(taken: t.Sequence[Network]) -> list[dict[str, t.Any]]:
@@ -129,4 +150,4 @@ def free_pool(taken: t.Sequence[Network]) -> list[dict[str, t.Any]]:
     )
 
 
-__all__ = ("ask", "collides", "desired", "free_pool", "parse", "render", "taken_networks")
+__all__ = ("ask", "collides", "free_pool", "parse", "render", "settle", "taken_networks")

@@ -80,7 +80,7 @@ def package_version(status: str, package: str) -> str:
 def read_text(path: str) -> str:
     """The text of a file of the system, empty where it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
             return file.read()
     except OSError:
         return ""

@@ -164,7 +164,7 @@ _DISK_MB = 1600
 
 def subordinate_ids(text: str, account: str) -> tuple[bool, str]:
     """Whether an account has subordinate ids in the text of ``/etc/subuid``, and these or the first free ones."""
-    ranges = re.findall(r"^([^:#]+):(\d+):(\d+)$", text, re.MULTILINE)
+    ranges = re.findall(r"^([^:#\n]+):(\d+):(\d+)$", text, re.MULTILINE)
     for name, first, count in ranges:
         if name == account and int(count) >= _SUBIDS:
             return True, f"{first}-{int(first) + int(count) - 1}"
@@ -181,23 +181,34 @@ def account_exists(name: str) -> bool:
     return True
 
 
+def daemon_defaults(params: t.Mapping[str, t.Any], applied: _merge.Settings, live: _merge.Settings) -> _merge.Settings:
+    """The defaults that make sense beside what is said already."""
+    defaults = dict(params["daemon_defaults"])
+    said = {**live, **params["daemon_options"]}
+    if said.get("log-driver", defaults.get("log-driver")) != defaults.get("log-driver"):
+        defaults.pop("log-opts", None)  # another driver has other options, and refuses these
+    pools = applied.get("default-address-pools")
+    if "default-address-pools" not in params["daemon_options"] and live.get("default-address-pools") in (None, pools):
+        taken = _engine.taken_networks(_host.read_text("/proc/net/route"))
+        defaults["default-address-pools"] = (
+            pools if pools and not _engine.collides(pools, taken) else _engine.free_pool(taken)
+        )
+    return defaults
+
+
 def wished_daemon(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     """The texts of daemon.json and of what stands beside it."""
     path = params["daemon_path"]
-    live = _engine.parse(path, _host.read_text(path))
+    text = _host.read_text(path)
+    live = _engine.parse(path, text)
     applied = _engine.parse(f"{path}.applied", _host.read_text(f"{path}.applied"))
-    wish: _merge.Settings = {}
+    defaults, options = {}, {}
     if params["state"] == "present":
-        taken = _engine.taken_networks(_host.read_text("/proc/net/route"))
-        pools = applied.get("default-address-pools")
-        if not pools or _engine.collides(pools, taken):
-            pools = _engine.free_pool(taken)
-        defaults = {**params["daemon_defaults"], "default-address-pools": pools}
-        wish = _engine.desired(defaults=defaults, options=params["daemon_options"], applied=applied, live=live)
-    merged = _merge.merge(applied=applied, desired=wish, live=live)
+        defaults, options = daemon_defaults(params, applied, live), params["daemon_options"]
+    wish, merged = _engine.settle(defaults=defaults, options=options, applied=applied, live=live)
     return {
         # A file that is as wished stays as somebody wrote it, to the last blank.
-        "daemon": _host.read_text(path) if merged == live and live else _engine.render(merged),
+        "daemon": text if live and _merge.same(merged, live) else _engine.render(merged),
         "applied": _engine.render(wish),
     }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge
@@ -68,8 +68,7 @@ WORLDS = st.binary(min_size=2, max_size=18).map(world)
 
 def applied_once(sides: World) -> World:
     """The world after a run: the file is as wished, and the wish is noted."""
-    wish = _engine.desired(**sides._asdict())
-    live = _merge.merge(applied=sides.applied, desired=wish, live=sides.live)
+    wish, live = _engine.settle(**sides._asdict())
     return sides._replace(applied=wish, live=live)
 
 
@@ -83,7 +82,6 @@ def meet(path: _merge.Path, other: _merge.Path) -> bool:
     return all(first == second for first, second in zip(path, other, strict=False))
 
 
-@pytest.mark.xfail(reason="a default that somebody changed is removed first, and set again by the next run")
 @given(WORLDS)
 def test_applying_twice_changes_nothing(sides: World) -> None:
     once = applied_once(sides)
@@ -116,7 +114,6 @@ def test_a_default_never_replaces_what_somebody_had_before(sides: World) -> None
         assert exactly(result[key]) == exactly(sides.live[key]), key
 
 
-@pytest.mark.xfail(reason="what somebody put in a default's place is removed, as if it were no longer wished for")
 @given(WORLDS)
 def test_a_default_never_replaces_what_somebody_made_of_it(sides: World) -> None:
     sides = sides._replace(applied={**sides.applied, **sides.defaults})
@@ -209,7 +206,6 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
             {**LOG, "log-driver": "local"},
             {**LOG, "log-driver": "local"},
             id="a-default-that-somebody-changed",
-            marks=pytest.mark.xfail(reason="the key is removed, and the default set again by the next run"),
         ),
         pytest.param(
             {},
@@ -217,7 +213,6 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
             id="a-default-to-which-somebody-added",
-            marks=pytest.mark.xfail(reason="the keys of the default are removed, and only what was added stays"),
         ),
     ],
 )
@@ -225,11 +220,28 @@ def test_desired(options: Settings, applied: Settings, live: Settings, result: S
     assert exactly(applied_once(World(LOG, options, applied, live)).live) == exactly(result)
 
 
-@pytest.mark.xfail(
-    reason="the first run leaves the rest of the default out, the second takes it for its own and adds it"
+@pytest.mark.parametrize(
+    ("options", "live", "result"),
+    [
+        pytest.param({}, {"log-driver": "local"}, {**LOG, "log-driver": "local"}, id="somebodys-value"),
+        pytest.param({"log-driver": None}, {}, {"log-opts": LOG["log-opts"]}, id="null-for-a-default"),
+        pytest.param(
+            {"log-opts": {"max-file": None}},
+            {},
+            {**LOG, "log-opts": {"max-size": "10m"}},
+            id="null-inside-a-default",
+        ),
+    ],
 )
+def test_a_wish_settles_at_once(options: Settings, live: Settings, result: Settings) -> None:
+    once = applied_once(World(LOG, options, {}, live))
+    assert exactly(once.live) == exactly(result)
+    assert exactly(applied_once(once).live) == exactly(result)
+
+
 def test_an_option_inside_somebodys_object_settles_at_once() -> None:
     once = applied_once(World(LOG, {"log-opts": {"max-size": "1g"}}, {}, {"log-opts": {"max-size": "50m"}}))
+    assert once.live["log-opts"]["max-size"] == "1g"
     assert exactly(applied_once(once).live) == exactly(once.live)
 
 
@@ -242,9 +254,10 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=200)
 @given(st.dictionaries(st.text(), JSON, max_size=4))
-def test_what_is_written_is_read_again(settings: Settings) -> None:
-    assert json.dumps(_engine.parse("daemon.json", _engine.render(settings))) == json.dumps(settings)
+def test_what_is_written_is_read_again(wish: Settings) -> None:
+    assert json.dumps(_engine.parse("daemon.json", _engine.render(wish))) == json.dumps(wish)
 
 
 def test_it_is_written_for_people() -> None:
@@ -252,7 +265,11 @@ def test_it_is_written_for_people() -> None:
     assert _engine.render({"labels": ["café=1"], "debug": True}) == text
 
 
-@pytest.mark.parametrize("text", [None, "", " \n\t\n", "{}", " { }\n"])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", " \n\t\n", "{}", " { }\n"],
+    ids=["no-file", "an-empty-file", "only-blanks", "an-empty-object", "blanks-in-an-empty-object"],
+)
 def test_a_file_that_holds_nothing_is_read_as_nothing(text: str | None) -> None:
     assert _engine.parse("daemon.json", text) == {}
 
@@ -325,12 +342,11 @@ def routes(*lines: str) -> str:
             ),
             [],
             id="a-default-route-in-two-halves",
-            marks=pytest.mark.xfail(reason="each half is taken for a network, and no pool is free beside them"),
         ),
         pytest.param(routes(), [], id="no-routes"),
         pytest.param("", [], id="no-table"),
         pytest.param(f"{ETH0}\n{ETH0_DEFAULT}\n", [], id="the-first-line-is-a-heading"),
-        pytest.param(routes(ETH0[:35], "", "eth1", WG0), ["10.213.0.0/16"], id="torn-lines"),
+        pytest.param(routes(ETH0[:33], "", "eth1", WG0), ["10.213.0.0/16"], id="torn-lines"),
     ],
 )
 def test_taken_networks(text: str, networks: list[str]) -> None:
@@ -342,7 +358,8 @@ ADDRESSES = st.integers(0, 2**32 - 1)
 NEAR = st.tuples(st.sampled_from(_engine._POOLS), ADDRESSES, st.integers(8, 32)).map(
     lambda drawn: Network((int(drawn[0].network_address) | (drawn[1] & int(drawn[0].hostmask)), drawn[2]), strict=False)
 )
-ANYWHERE = st.tuples(ADDRESSES, st.integers(2, 32)).map(lambda drawn: Network(drawn, strict=False))
+# Anything wider is a default route, or half of one.
+ANYWHERE = st.tuples(ADDRESSES, st.integers(8, 32)).map(lambda drawn: Network(drawn, strict=False))
 TAKEN = st.lists(NEAR | ANYWHERE, max_size=6)
 
 
@@ -412,14 +429,11 @@ def test_pools_collide_where_one_of_them_overlaps(taken: list[Network], pools: l
     assert _engine.collides([{"base": str(pool), "size": 24} for pool in pools], taken) == expected
 
 
-ALONE = pytest.mark.xfail(reason="beside no network at all the pools are not looked at")
-
-
 @pytest.mark.parametrize(
     "taken",
     [
         pytest.param([Network("192.0.2.0/24")], id="beside-a-network"),
-        pytest.param([], id="beside-none", marks=ALONE),
+        pytest.param([], id="beside-none"),
     ],
 )
 @pytest.mark.parametrize(
@@ -442,11 +456,12 @@ def test_what_is_no_pool_collides(pools: Any, taken: list[Network]) -> None:
     assert _engine.collides(pools, taken) is True
 
 
-@pytest.mark.parametrize("pools", [None, 24, True, 1.5])
+@pytest.mark.parametrize("pools", [None, 24, True, 1.5], ids=["null", "a-number", "true", "a-fraction"])
 def test_what_is_no_list_of_pools_collides(pools: Any) -> None:
     assert _engine.collides(pools, []) is True
 
 
+@settings(max_examples=200)
 @given(JSON, TAKEN)
 def test_whatever_stands_there_for_pools_is_judged(pools: Any, taken: list[Network]) -> None:
     assert _engine.collides(pools, taken) in (True, False)

@@ -1,0 +1,664 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is found out about a host before an engine for sandboxes is put on it, and what of it is refused."""
+
+from __future__ import annotations
+
+import glob
+import http.server
+import json
+import os
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible.module_utils import basic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.modules import docker_preflight
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.conftest import RunModule
+
+    Run = Callable[..., dict[str, Any]]
+
+DEFAULTS: dict[str, Any] = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}}
+FIRST_POOL = [{"base": "172.31.0.0/16", "size": 24}]
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+IN_THE_FIRST_POOL = "eth1\t00001FAC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+EVERYTHING_PRIVATE = """\
+tun0\t0000000A\t0100080A\t0003\t0\t0\t0\t000000FF\t0\t0\t0
+tun0\t000010AC\t0100080A\t0003\t0\t0\t0\t0000F0FF\t0\t0\t0
+tun0\t0000A8C0\t0100080A\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0
+"""
+
+
+def package(name: str, status: str = "install ok installed") -> str:
+    return f"Package: {name}\nStatus: {status}\nPriority: optional\nArchitecture: amd64\nVersion: 5:28.0.1-1\n\n"
+
+
+class Host:
+    """A directory that stands for a host: the module reads the system's files below it, and its own beside them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.free_mb = 50000
+        self.daemon = root / "etc/openclaw/main/docker/daemon.json"
+        self.applied = root / "etc/openclaw/main/docker/daemon.json.applied"
+        self.socket = root / "s"
+        self.put("/proc/net/route", ROUTES)
+        self.put(
+            "/var/lib/dpkg/status", package("docker-ce") + package("containerd.io") + package("runc", "purge ok x")
+        )
+        self.put("/proc/sys/kernel/unprivileged_userns_clone", "1\n")
+        self.put("/proc/sys/user/max_user_namespaces", "15405\n")
+        self.put("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n")
+        self.daemon.parent.mkdir(parents=True)
+
+    def put(self, path: str, text: str = "") -> None:
+        below = self.root / path.lstrip("/")
+        below.parent.mkdir(parents=True, exist_ok=True)
+        below.write_text(text)
+
+    def below(self, path: str) -> str:
+        return path if path.startswith(str(self.root)) else f"{self.root}{path}"
+
+    def write(self, daemon: Any, applied: Any = None) -> None:
+        for file, content in ((self.daemon, daemon), (self.applied, applied)):
+            if content is not None:
+                file.write_bytes((content if isinstance(content, str) else _engine.render(content)).encode())
+
+    def parameters(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "state": "present",
+            "account": "openclaw",
+            "rootless": True,
+            "socket": str(self.socket),
+            "daemon_path": str(self.daemon),
+            "daemon_defaults": DEFAULTS,
+            "daemon_options": {},
+            "data_path": str(self.root / "data"),
+            "image": "openclaw-sandbox:bookworm-slim",
+            "recipe": "0123456789abcdef",
+            "packages": ["docker-ce", "containerd.io", "uidmap"],
+            "conflicts": [],
+            **changes,
+        }
+
+    def wished(self, **changes: Any) -> dict[str, str]:
+        return docker_preflight.wished_daemon(self.parameters(**changes))
+
+    def tree(self) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host that has all that an engine needs, and no engine yet."""
+    host = Host(tmp_path)
+    read_text, exists, find = _host.read_text, os.path.exists, glob.glob
+
+    def looked_at(path: Any) -> bool:
+        # Python and Ansible look at the true host meanwhile.
+        return exists(host.below(path) if str(path).startswith(("/sys/fs/cgroup", "/var/lib/systemd")) else path)
+
+    monkeypatch.setattr(_host, "read_text", lambda path: read_text(host.below(path)))
+    monkeypatch.setattr(_host, "free_mb", lambda path: host.free_mb if path == str(tmp_path / "data") else -1)
+    monkeypatch.setattr(os.path, "exists", looked_at)
+    monkeypatch.setattr(glob, "glob", lambda pattern: find(host.below(pattern)))
+    return host
+
+
+# ---- subordinate ids -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("openclaw:100000:65536\n", (True, "100000-165535"), id="as-useradd-gives-them"),
+        pytest.param("a:100000:65536\nopenclaw:165536:65536\n", (True, "165536-231071"), id="after-another-account"),
+        pytest.param("openclaw:100000:131072\n", (True, "100000-231071"), id="more-than-are-needed"),
+        pytest.param("openclaw:100000:65536", (True, "100000-165535"), id="without-an-end-of-the-line"),
+        pytest.param("openclaw:1:100\nopenclaw:400000:65536\n", (True, "400000-465535"), id="the-range-that-is-enough"),
+        pytest.param("", (False, "300000-365535"), id="nobody-has-any"),
+        pytest.param("a:100000:65536\nb:165536:65536\n", (False, "300000-365535"), id="others-where-useradd-puts-them"),
+        pytest.param("a:300000:65536\n", (False, "365536-431071"), id="another-where-ours-would-be"),
+        pytest.param("a:299999:2\n", (False, "300001-365536"), id="another-that-ends-there"),
+        pytest.param("a:500000:65536\nb:100000:65536\n", (False, "565536-631071"), id="another-that-is-further-up"),
+        pytest.param("openclaw:100000:65535\n", (False, "300000-365535"), id="one-too-few"),
+        pytest.param("openclaw:300000:1000\n", (False, "301000-366535"), id="too-few-where-ours-would-be"),
+        pytest.param("openclaw2:1:65536\nopen:1:65536\n", (False, "300000-365535"), id="a-name-that-is-only-alike"),
+        pytest.param("#openclaw:100000:65536\n", (False, "300000-365535"), id="a-comment"),
+        pytest.param("openclaw:100000\nopenclaw:x:65536\n", (False, "300000-365535"), id="lines-that-say-nothing"),
+        pytest.param(
+            "a:100000:65536\n\nopenclaw:165536:65536\n",
+            (True, "165536-231071"),
+            id="after-an-empty-line",
+        ),
+    ],
+)
+def test_subordinate_ids(text: str, expected: tuple[bool, str]) -> None:
+    assert docker_preflight.subordinate_ids(text, "openclaw") == expected
+
+
+RANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["openclaw", "a", "b"]),
+        st.integers(0, 2**20) | st.integers(0, 2**31),
+        st.sampled_from([0, 1, 65535, 65536]) | st.integers(0, 2**18),
+    ),
+    max_size=6,
+)
+
+
+@given(RANGES)
+def test_free_ids_overlap_nobodys(ranges: list[tuple[str, int, int]]) -> None:
+    text = "".join(f"{name}:{first}:{count}\n" for name, first, count in ranges)
+    present, answer = docker_preflight.subordinate_ids(text, "openclaw")
+    first, last = map(int, answer.split("-"))
+    enough = [(first, first + count - 1) for name, first, count in ranges if name == "openclaw" and count >= 65536]
+    assert present == bool(enough)
+    if present:
+        assert (first, last) in enough
+    else:
+        assert last - first + 1 == 65536
+        assert first >= 300000
+        assert all(last < other or other + count <= first for _, other, count in ranges)
+
+
+# ---- the kernel ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "subjects"),
+    [
+        pytest.param({}, [], id="a-kernel-without-the-settings"),
+        pytest.param(
+            {"kernel/unprivileged_userns_clone": "1\n", "user/max_user_namespaces": "15405\n"}, [], id="allowed"
+        ),
+        pytest.param({"user/max_user_namespaces": "10\n"}, [], id="a-number-that-ends-with-nought"),
+        pytest.param(
+            {"kernel/unprivileged_userns_clone": "0\n"}, ["kernel.unprivileged_userns_clone"], id="not-for-accounts"
+        ),
+        pytest.param({"user/max_user_namespaces": "0\n"}, ["user.max_user_namespaces"], id="for-nobody"),
+        pytest.param(
+            {"kernel/unprivileged_userns_clone": "0", "user/max_user_namespaces": "0"},
+            ["kernel.unprivileged_userns_clone", "user.max_user_namespaces"],
+            id="both",
+        ),
+    ],
+)
+def test_kernel_findings(settings: dict[str, str], subjects: list[str]) -> None:
+    findings = docker_preflight.kernel_findings(lambda path: settings.get(path.removeprefix("/proc/sys/"), ""))
+    assert [finding.subject for finding in findings] == [f"The kernel setting {name}" for name in subjects]
+    for finding in findings:
+        assert finding.reason == "it is 0, and an engine without root needs user namespaces"
+        assert finding.remedy == (
+            "Raise it with sysctl, or give the gateway root on the host with docker_grant_gateway_root_on_host."
+        )
+
+
+# ---- what speaks against it ----------------------------------------------------------------------------------
+
+
+def judge(host: Host, *, seen: dict[str, Any] | None = None, **changes: Any) -> tuple[list[OpenClawError], ...]:
+    return docker_preflight.judge(
+        host.parameters(**changes), {"image": False, "disk_free_mb": host.free_mb, **(seen or {})}
+    )
+
+
+def test_a_good_host_is_not_spoken_about(host: Host) -> None:
+    assert judge(host, conflicts=["docker.io", "runc"]) == ([], [])
+
+
+def test_a_package_that_cannot_be_beside_is_refused(host: Host) -> None:
+    host.put("/var/lib/dpkg/status", package("docker.io") + package("containerd") + package("runc"))
+    errors, warnings = judge(host, conflicts=["docker.io", "docker-cli", "runc"])
+    assert [str(error) for error in errors] == [
+        f"The package {name}: it is installed, and cannot be beside docker-ce. "
+        "Remove it, or choose the other docker_source."
+        for name in ("docker.io", "runc")
+    ]
+    assert warnings == []
+
+
+def test_too_little_disk_is_refused(host: Host) -> None:
+    [error], warnings = judge(host, seen={"disk_free_mb": 1599})
+    assert error.subject == f"The disk of {host.root / 'data'}"
+    assert error.reason == "1599 MiB are free; engine and sandbox image take about 1600 MiB"
+    assert error.remedy == "Free some space or use a larger disk."
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param({"disk_free_mb": 1600}, id="as-much-as-it-takes"),
+        pytest.param({"disk_free_mb": 1, "image": True}, id="none-for-what-is-there-already"),
+    ],
+)
+def test_disk_that_is_enough_is_not_spoken_about(host: Host, seen: dict[str, Any]) -> None:
+    assert judge(host, seen=seen) == ([], [])
+
+
+def test_control_groups_of_the_first_version_are_warned_of(host: Host) -> None:
+    (host.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    errors, [warning] = judge(host)
+    assert errors == []
+    assert warning.subject == "Memory and CPU of sandboxes"
+    assert warning.reason.endswith("an engine without root cannot set limits: they are not enforced")
+    assert warning.remedy == "Boot it with systemd.unified_cgroup_hierarchy=1."
+
+
+def test_a_kernel_that_has_no_namespaces_for_accounts_is_refused(host: Host) -> None:
+    host.put("/proc/sys/user/max_user_namespaces", "0\n")
+    [error], warnings = judge(host)
+    assert error.subject == "The kernel setting user.max_user_namespaces"
+    assert warnings == []
+
+
+def test_an_engine_with_root_needs_neither_namespaces_nor_control_groups_of_the_second_version(host: Host) -> None:
+    host.put("/proc/sys/user/max_user_namespaces", "0\n")
+    (host.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    assert judge(host, rootless=False) == ([], [])
+
+
+# ---- daemon.json ---------------------------------------------------------------------------------------------
+
+
+def test_a_host_without_a_file_gets_the_defaults_and_a_pool(host: Host) -> None:
+    text = _engine.render({**DEFAULTS, "default-address-pools": FIRST_POOL})
+    assert host.wished() == {"daemon": text, "applied": text}
+
+
+def test_what_is_noted_is_the_wish_with_its_nulls_and_not_the_file(host: Host) -> None:
+    host.write({"debug": True, "mtu": 1400})
+    texts = host.wished(daemon_defaults={"live-restore": True}, daemon_options={"mtu": None, "ipv6": False})
+    assert json.loads(texts["daemon"]) == {
+        "debug": True,
+        "live-restore": True,
+        "default-address-pools": FIRST_POOL,
+        "ipv6": False,
+    }
+    assert json.loads(texts["applied"]) == {
+        "live-restore": True,
+        "default-address-pools": FIRST_POOL,
+        "mtu": None,
+        "ipv6": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="no-options"),
+        pytest.param({"mtu": 1400, "labels": ["a=1"]}, id="options"),
+        pytest.param({"log-opts": {"max-size": "1g"}}, id="an-option-inside-a-default"),
+        pytest.param({"log-driver": None}, id="null"),
+        pytest.param(
+            {"log-opts": {"max-file": None}},
+            id="null-inside-a-default",
+        ),
+    ],
+)
+def test_a_second_run_writes_the_same(host: Host, options: dict[str, Any]) -> None:
+    host.write({"debug": True})
+    once = host.wished(daemon_options=options)
+    host.write(once["daemon"], once["applied"])
+    assert host.wished(daemon_options=options) == once
+
+
+ODD = '{"log-opts":{"max-file":"3",   "max-size":"10m"},\n\n\t"debug" : true, "log-driver":"json-file"\n ,"mtu":1.4e3'
+ODD += ', "default-address-pools": [{"size":24,"base":"172.31.0.0/16"}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(ODD, id="without-an-end-of-the-line"),
+        pytest.param(f"\n {ODD} \n\n", id="with-blanks-around-it"),
+        pytest.param(ODD.replace("true", '"\\u00fc"'), id="with-an-escaped-letter"),
+        pytest.param(
+            ODD.replace("\n", "\r\n"),
+            id="with-another-systems-ends-of-lines",
+        ),
+    ],
+)
+def test_a_file_that_is_as_wished_stays_as_somebody_wrote_it(host: Host, text: str) -> None:
+    wish = {**DEFAULTS, "default-address-pools": FIRST_POOL}
+    for applied in (wish, {}):
+        host.write(text, applied)
+        assert host.wished()["daemon"] == text
+    assert host.wished(daemon_options={"mtu": 1400})["daemon"] == text
+    assert host.wished(state="absent")["daemon"] == text
+
+
+def test_a_file_that_is_not_as_wished_is_written_anew(host: Host) -> None:
+    host.write(ODD, {})
+    daemon = host.wished(daemon_options={"mtu": 1500})["daemon"]
+    assert daemon == _engine.render({**json.loads(ODD), "mtu": 1500})
+
+
+def test_a_number_in_the_place_of_true_is_not_as_wished(host: Host) -> None:
+    host.write({"ipv6": 1, "default-address-pools": FIRST_POOL})
+    texts = host.wished(daemon_defaults={}, daemon_options={"ipv6": True})
+    assert json.loads(texts["daemon"])["ipv6"] is True
+
+
+# ---- the addresses of its networks ---------------------------------------------------------------------------
+
+
+def pools_of(texts: dict[str, str]) -> Any:
+    return json.loads(texts["daemon"]).get("default-address-pools")
+
+
+def test_a_pool_beside_the_networks_of_the_host_is_chosen(host: Host) -> None:
+    host.put("/proc/net/route", ROUTES + IN_THE_FIRST_POOL)
+    assert pools_of(host.wished()) == [{"base": "172.24.0.0/16", "size": 24}]
+
+
+def test_a_pool_that_was_chosen_stays_while_it_is_free(host: Host) -> None:
+    pool = [{"base": "10.213.0.0/16", "size": 24}]
+    host.write({"default-address-pools": pool}, {"default-address-pools": pool})
+    assert pools_of(host.wished()) == pool
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [FIRST_POOL, "nonsense", [{"base": "nonsense"}], []],
+    ids=["a-network-of-the-host", "a-text", "no-network", "no-pool"],
+)
+def test_a_pool_that_was_chosen_and_cannot_stay_is_replaced(host: Host, pools: Any) -> None:
+    host.put("/proc/net/route", ROUTES + IN_THE_FIRST_POOL)
+    host.write({"default-address-pools": pools}, {"default-address-pools": pools})
+    assert pools_of(host.wished()) == [{"base": "172.24.0.0/16", "size": 24}]
+
+
+def test_somebodys_pool_stays(host: Host) -> None:
+    pool = [{"base": "192.0.2.0/24", "size": 28}]
+    host.write({"default-address-pools": pool})
+    texts = host.wished()
+    assert pools_of(texts) == pool
+    assert "default-address-pools" not in json.loads(texts["applied"])
+
+
+def test_the_operators_pool_wins(host: Host) -> None:
+    pool = [{"base": "fd00:1::/48", "size": 64}]
+    host.write({"default-address-pools": FIRST_POOL}, {"default-address-pools": FIRST_POOL})
+    assert pools_of(host.wished(daemon_options={"default-address-pools": pool})) == pool
+    assert pools_of(host.wished(daemon_options={"default-address-pools": None})) is None
+
+
+def test_a_host_without_a_free_pool_is_refused(host: Host) -> None:
+    host.put("/proc/net/route", ROUTES + EVERYTHING_PRIVATE)
+    with pytest.raises(OpenClawError, match=r"^docker_daemon_options: every address pool"):
+        host.wished()
+
+
+@pytest.mark.parametrize(
+    ("options", "live"),
+    [
+        pytest.param({"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}, {}, id="the-operator"),
+        pytest.param({}, {"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}, id="somebody-on-the-host"),
+    ],
+)
+def test_a_pool_that_is_named_is_enough_on_a_host_without_a_free_one(
+    host: Host, options: dict[str, Any], live: dict[str, Any]
+) -> None:
+    host.put("/proc/net/route", ROUTES + EVERYTHING_PRIVATE)
+    host.write(live)
+    assert pools_of(host.wished(daemon_options=options)) == [{"base": "100.64.0.0/16", "size": 24}]
+
+
+# ---- an engine that goes -------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_goes_takes_only_its_own_keys_along(host: Host) -> None:
+    host.write({"debug": True, "log-opts": {"tag": "x"}})
+    once = host.wished(daemon_options={"mtu": 1400, "log-opts": {"max-size": "1g"}})
+    host.write(once["daemon"], once["applied"])
+    host.put("/proc/net/route", ROUTES + EVERYTHING_PRIVATE)
+    gone = host.wished(state="absent", daemon_options={"mtu": 1400, "debug": False})
+    assert json.loads(gone["daemon"]) == {"debug": True, "log-opts": {"tag": "x"}}
+    assert json.loads(gone["applied"]) == {}
+
+
+@pytest.mark.parametrize(
+    "file", [None, "", "{}", "own"], ids=["no-file", "an-empty-file", "an-empty-object", "our-keys"]
+)
+def test_of_an_engine_that_goes_and_had_the_file_for_itself_nothing_is_left(host: Host, file: str | None) -> None:
+    own = {**DEFAULTS, "default-address-pools": FIRST_POOL}
+    host.write(own if file == "own" else file, own)
+    assert json.loads(host.wished(state="absent")["daemon"]) == {}
+
+
+def test_an_engine_that_never_was_takes_nothing_along(host: Host) -> None:
+    host.write(ODD)
+    assert host.wished(state="absent") == {"daemon": ODD, "applied": "{}\n"}
+
+
+# ---- the module ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(host: Host, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the module over the stand-in for a host; its warnings are added to its answer."""
+    warnings: list[str] = []
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, warning: warnings.append(warning))
+
+    def run(**changes: Any) -> dict[str, Any]:
+        warnings.clear()
+        return {**run_module(docker_preflight.main, **host.parameters(**changes)), "warnings": warnings}
+
+    return run
+
+
+Answers = dict[str, tuple[int, Any]]
+
+
+@pytest.fixture
+def engine(host: Host) -> Iterator[Answers]:
+    """An engine that answers a ping, and what a test adds."""
+    answers: Answers = {"/_ping": (200, "OK")}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, {"message": f"No such thing: {self.path}"}))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write((body if isinstance(body, str) else json.dumps(body)).encode())
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Who asks has no address that could be told."""
+
+    with socketserver.UnixStreamServer(str(host.socket), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield answers
+        server.shutdown()
+        thread.join()
+
+
+IMAGE = "/images/openclaw-sandbox:bookworm-slim/json"
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_it_answers_what_it_promises(run: Run, state: str) -> None:
+    result = run(state=state)
+    promised = yaml.safe_load(docker_preflight.RETURN)
+    types = {"list": list, "str": str, "bool": bool, "int": int, "dict": dict}
+    assert {name: types[entry["type"]] for name, entry in promised.items()} == {
+        name: type(result[name]) for name in promised
+    }
+    assert set(result) == {*promised, "changed", "invocation", "warnings"}
+    assert (result["changed"], result["warnings"]) == (False, [])
+
+
+def test_a_bare_host_is_described(run: Run, host: Host) -> None:
+    result = run()
+    assert result["asked"] == {"state": "present", "socket": str(host.socket), "recipe": "0123456789abcdef"}
+    no = ("account", "subids", "linger", "engine", "image", "image_present", "shared")
+    assert {name: result[name] for name in no} == dict.fromkeys(no, False)
+    assert result["subid_range"] == "300000-365535"
+    assert result["installed"] == ["docker-ce", "containerd.io"]
+    assert result["disk_free_mb"] == 50000
+    assert json.loads(result["daemon"]) == {**DEFAULTS, "default-address-pools": FIRST_POOL}
+
+
+def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answers) -> None:
+    engine[IMAGE] = (200, {"Id": "sha256:1", "Config": {"Labels": {"clawops.recipe": "0123456789abcdef"}}})
+    host.put("/etc/subuid", "root:100000:65536\n")
+    host.put("/var/lib/systemd/linger/root")
+    host.put("/etc/systemd/user/root-docker.service")
+    yes = ("account", "subids", "linger", "engine", "image", "image_present")
+    result = run(account="root")
+    assert {name: result[name] for name in yes} == dict.fromkeys(yes, True)
+    assert result["subid_range"] == "100000-165535"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param((404, {"message": "No such image"}), (False, False), id="no-image"),
+        pytest.param((200, {"Config": {"Labels": {"clawops.recipe": "another"}}}), (False, True), id="another-recipe"),
+        pytest.param((200, {"Config": {"Labels": {"x": "0123456789abcdef"}}}), (False, True), id="another-label"),
+        pytest.param((200, {"Config": {"Labels": None}}), (False, True), id="no-labels"),
+        pytest.param((200, {"Config": None}), (False, True), id="no-config"),
+        pytest.param((200, "not JSON"), (False, True), id="no-json"),
+    ],
+)
+def test_an_image_that_is_not_the_wished_one(
+    run: Run, engine: Answers, answer: tuple[int, Any], expected: tuple[bool, bool]
+) -> None:
+    engine[IMAGE] = answer
+    result = run()
+    assert (result["image"], result["image_present"]) == expected
+
+
+def test_an_image_is_asked_for_by_its_whole_name(run: Run, engine: Answers) -> None:
+    engine["/images/images.example:5000/a/b:c%3Fd/json"] = (200, {})
+    assert run(image="images.example:5000/a/b:c?d")["image_present"] is True
+
+
+def test_an_engine_in_trouble_does_not_count(run: Run, engine: Answers) -> None:
+    engine["/_ping"] = (500, "")
+    assert run()["engine"] is False
+
+
+@pytest.mark.parametrize(
+    ("unit", "shared"),
+    [
+        pytest.param("openclaw-docker.service", False, id="the-engine-itself"),
+        pytest.param("openclaw-blue-docker.service", True, id="another-gateways-engine"),
+        pytest.param("somebody-docker.service", False, id="somebodys-engine"),
+        pytest.param("openclaw-blue-docker.service.d", False, id="no-unit"),
+    ],
+)
+def test_packages_are_shared_with_an_engine_of_this_kind(run: Run, host: Host, unit: str, shared: bool) -> None:
+    host.put(f"/etc/systemd/user/{unit}")
+    assert run()["shared"] is shared
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("daemon", '{"debug": true,}', "it is not valid JSON: "),
+        ("daemon", "[1]", "it holds a list, and has to hold an object. "),
+        ("applied", "{", "it is not valid JSON: "),
+    ],
+    ids=["no-json", "a-list", "what-was-applied-last"],
+)
+def test_a_file_that_cannot_be_read_is_refused(
+    run: Run, host: Host, state: str, name: str, text: str, reason: str
+) -> None:
+    path: Path = getattr(host, name)
+    path.write_text(text)
+    result = run(state=state)
+    assert result["failed"] is True
+    assert result["msg"].startswith(f"{path}: {reason}")
+    assert result["msg"].endswith(". Repair it, or move it away to begin with none; nothing on the host was changed.")
+    assert path.read_text() == text
+
+
+def test_every_error_is_told_and_what_was_seen_too(run: Run, host: Host) -> None:
+    host.free_mb = 5
+    host.put("/proc/sys/kernel/unprivileged_userns_clone", "0\n")
+    (host.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    result = run(conflicts=["containerd.io", "docker-ce"])
+    assert result["failed"] is True
+    assert [line.split(":")[0] for line in result["msg"].splitlines()] == [
+        "The package containerd.io",
+        "The package docker-ce",
+        f"The disk of {host.root / 'data'}",
+        "The kernel setting kernel.unprivileged_userns_clone",
+    ]
+    assert [warning.split(":")[0] for warning in result["warnings"]] == ["Memory and CPU of sandboxes"]
+    assert set(yaml.safe_load(docker_preflight.RETURN)) <= set(result)
+
+
+def test_limits_that_are_not_enforced_are_only_warned_of(run: Run, host: Host) -> None:
+    (host.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    result = run()
+    assert result.get("failed", False) is False
+    assert len(result["warnings"]) == 1
+
+
+def test_nothing_is_refused_for_an_engine_that_is_to_go(run: Run, host: Host) -> None:
+    host.free_mb = 5
+    host.put("/proc/sys/user/max_user_namespaces", "0\n")
+    host.put("/proc/net/route", ROUTES + EVERYTHING_PRIVATE)
+    (host.root / "sys/fs/cgroup/cgroup.controllers").unlink()
+    result = run(state="absent", conflicts=["docker-ce"])
+    assert result.get("failed", False) is False
+    assert (result["warnings"], result["asked"]["state"]) == ([], "absent")
+
+
+def test_it_starts_no_process_and_changes_nothing(run: Run, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_process(*_arguments: Any, **_keywords: Any) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", no_process)
+    host.write({"debug": True}, {"mtu": 1400})
+    before = host.tree()
+    real, check = (run(_ansible_check_mode=mode) for mode in (False, True))
+    assert (real, real["changed"]) == (check, False)
+    assert host.tree() == before
+
+
+def test_the_documented_options_are_those_that_it_takes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, Any] = {}
+    init = basic.AnsibleModule.__init__
+
+    def noted(self: Any, argument_spec: dict[str, Any], **options: Any) -> None:
+        taken.update(argument_spec)
+        init(self, argument_spec, **options)
+
+    def plain(options: dict[str, Any]) -> dict[str, Any]:
+        compared = ("type", "default", "required", "choices", "elements")
+        return {name: {key: option.get(key) for key in compared} for name, option in options.items()}
+
+    monkeypatch.setattr(basic.AnsibleModule, "__init__", noted)
+    run()
+    assert plain(yaml.safe_load(docker_preflight.DOCUMENTATION)["options"]) == plain(taken)
+
+
+def test_the_example_is_one_that_the_module_takes(run_module: RunModule, host: Host) -> None:
+    [task] = yaml.safe_load(docker_preflight.EXAMPLES)
+    local = {"data_path": str(host.root / "data"), "socket": str(host.socket), "daemon_path": str(host.daemon)}
+    result = run_module(docker_preflight.main, **{**task["clawops.openclaw.docker_preflight"], **local})
+    assert json.loads(result["daemon"]) == {"default-address-pools": FIRST_POOL}
