@@ -126,14 +126,14 @@ class Host:
         lab("up", self.name, asked.stdout.strip())
 
     def digest(self) -> str:
-        """One figure for all that the collection owns on the host: content, owner and mode, not the gateway's state."""
+        """All that the collection owns on the host, by line: content, owner and mode, not the gateway's state."""
         paths = (
             "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
             " /etc/security /etc/sysctl.d /var/openclaw_swap"
         )
         return self.run(
             f"find {paths} -path /var/lib/openclaw/main/state -prune -o -path /var/lib/openclaw/main/workspace -prune"
-            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort | sha256sum"
+            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort"
         )
 
 

@@ -332,10 +332,15 @@ def test_a_bad_value_is_refused_and_the_gateway_goes_on(
 
 
 def test_a_value_that_only_the_kernel_refuses_is_put_back(host: lab.Host, tmp_path: Path) -> None:
+    live = "cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/tcp_fin_timeout"
+    before = host.run(live)
     with untouched(host):
-        run = site(tmp_path, {"tuning_sysctl": {"net.core.rmem_default": 99, "net.core.somaxconn": "8192 many"}})
-        assert host.read("/proc/sys/net/core/somaxconn").strip() == "8192"
-    assert_refused(run, ("tuning_sysctl: the kernel refused a value:", "Correct it in tuning_sysctl;"))
+        # The kernel takes the first before it refuses the second.
+        run = site(tmp_path, {"tuning_sysctl": {"net.core.somaxconn": 8193, "net.ipv4.tcp_fin_timeout": "sixty"}})
+    assert_refused(
+        run, ("tuning_sysctl: the kernel refused a value:", "tcp_fin_timeout", "Correct it in tuning_sysctl;")
+    )
+    assert host.run(live) == before
 
 
 def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_path: Path) -> None:
