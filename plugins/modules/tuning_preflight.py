@@ -181,7 +181,7 @@ def judge_limits(
         ("limit_nofile", params["limit_nofile"], _sizing.NOFILE_LEAST, files, f"the kernel's fs.nr_open is {files}"),
         ("cpu_weight", params["cpu_weight"], 1, 10_000, "systemd takes no such weight"),
         ("cpu_quota", params["cpu_quota"], 0, 100 * cores, f"{cores} cores are {100 * cores} percent"),
-        ("oom_score_adjust", params["oom_score_adjust"], -1000, 1000, "the kernel takes no such value"),
+        ("oom_score_adjust", params["oom_score_adjust"], -1000, 900, "OpenClaw's tools have 1000, and go before it"),
     )
     return errors + [error for bound in bounds for error in _sizing.out_of_bounds(*bound)]
 

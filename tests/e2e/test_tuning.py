@@ -44,8 +44,13 @@ socket.onmessage = (event) => {
   if (answer.id === 1) { console.log(answer.result.result.value); process.exit(0); }
 };
 """
-# Takes memory until it is stopped, as a part of a group of processes.
-HOG = "(echo $BASHPID > {group}/cgroup.procs && echo 200 > /proc/self/oom_score_adj && exec python3 -); echo $?"
+# Takes memory until it is stopped: in the gateway's group, file system and account, and with the score that OpenClaw's
+# own wrapper gives a tool before it starts it.
+HOG = (
+    "(echo $BASHPID > {group}/cgroup.procs && exec nsenter --target {process} --mount"
+    " setpriv --reuid openclaw --regid openclaw --clear-groups"
+    " sh -c 'echo 1000 > /proc/self/oom_score_adj && exec python3 -'); echo $?"
+)
 TAKE_MEMORY = 'taken = [b"x" * (1 << 20) for _ in range(4096)]'
 
 Words = tuple[str, ...]
@@ -214,7 +219,7 @@ def test_the_group_has_the_share_of_the_processor_that_was_chosen(host: lab.Host
 def test_a_tool_that_takes_too_much_memory_is_killed_and_the_gateway_goes_on(host: lab.Host) -> None:
     group, _ = need_group(host, "memory")
     process = host.process()
-    assert host.run(HOG.format(group=group), stdin=TAKE_MEMORY).strip() == "137"
+    assert host.run(HOG.format(group=group, process=process), stdin=TAKE_MEMORY).strip() == "137"
     assert (host.process(), host.serves()) == (process, True)
     assert host.accepts(host.token())
 

@@ -94,7 +94,12 @@ def test_a_good_host_is_not_spoken_about(ask: Any) -> None:
             "tuning_cpu_quota 300: 2 cores are 200 percent. Choose a value from 0 to 200.",
             id="more-processor-than-there-is",
         ),
-        pytest.param({"oom_score_adjust": 1001}, {}, "tuning_oom_score_adjust 1001: ", id="no-score-of-the-kernels"),
+        pytest.param(
+            {"oom_score_adjust": 901},
+            {},
+            "tuning_oom_score_adjust 901: OpenClaw's tools have 1000",
+            id="score-of-a-tool",
+        ),
         pytest.param(
             {"heap_mb": 4096}, {}, "tuning_heap_mb 4096: with 450 MiB that are no heap", id="heap-above-the-memory"
         ),
@@ -151,6 +156,7 @@ def test_what_cannot_work_is_told_with_the_remedy(
         pytest.param({"limit_nofile": 1048576}, {}, id="as-many-files-as-the-kernel-allows"),
         pytest.param({"limit_nofile": 1024, "tasks_max": 256}, {}, id="as-few-as-it-needs"),
         pytest.param({"cpu_quota": 200, "cpu_weight": 10_000, "oom_score_adjust": -1000}, {}, id="at-the-bounds"),
+        pytest.param({"oom_score_adjust": 900}, {}, id="a-score-below-that-of-a-tool"),
         pytest.param({"swap_mb": 7976}, {}, id="all-the-room-for-swap"),
         pytest.param({"swap_mb": 8000}, {"swap_size_mb": 2000, "disk_free_mb": 7024}, id="the-room-for-more-swap"),
         pytest.param({"environment": {"NODE_OPTIONS": "--max-old-space-size=900"}}, {}, id="a-heap-that-fits"),
