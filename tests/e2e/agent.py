@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from pathlib import Path
 
@@ -32,8 +33,15 @@ SETTINGS = {
 }
 # For an inventory.
 VARIABLES = {"docker_state": "present", "gateway_settings": SETTINGS, "gateway_secrets": {"STAND_IN_KEY": "none"}}
-# In the lab its control groups have no controllers: no engine there can limit, and has to be told so (docs/sandboxes.md).
-UBUNTU2604 = {"docker_daemon_options": {"exec-opts": ["native.cgroupdriver=cgroupfs"]}}
+# In the lab its control groups have no controllers: no engine there can limit memory and CPU, and it has to be told so
+# (docs/sandboxes.md). All else of the snippet holds there too.
+UNLIMITED = copy.deepcopy(SNIPPET["agents"]["list"])
+for limit in ("memory", "cpus"):
+    del UNLIMITED[0]["sandbox"]["docker"][limit]
+UBUNTU2604 = {
+    "docker_daemon_options": {"exec-opts": ["native.cgroupdriver=cgroupfs"]},
+    "gateway_settings_host": {"agents": {"list": UNLIMITED}},
+}
 
 
 def start_model(host: lab.Host) -> None:

@@ -9,7 +9,7 @@ DOCKER_VERSION=5:26.1.5-1~lab
 build_repository() {
   local destination=$1 suite work=$CACHE/tmp/docker-debs
   need mmdebstrap=mmdebstrap
-  deb_download trixie "$work/trixie" docker.io docker-cli containerd runc rootlesskit docker-compose docker-buildx
+  deb_download trixie "$work/trixie" docker.io docker-cli containerd runc rootlesskit docker-compose docker-buildx tini
   deb_download bookworm "$work/bookworm" runc
   docker_packages "$work" "$work/pool"
   for suite in debian/bookworm debian/trixie ubuntu/noble ubuntu/resolute; do
@@ -39,7 +39,11 @@ docker_packages() {
   # What the vendor has in a package of its own.
   install -D -m 755 "$from/docker.io/usr/share/docker.io/contrib/dockerd-rootless.sh" "$from/rootlesskit/usr/bin/dockerd-rootless.sh"
   rm -rf "$from/docker.io/usr/share/docker.io"
-  docker_package "$from/docker.io" docker-ce "containerd.io, docker-ce-cli, iptables, libc6 (>= 2.34), libsystemd0, adduser, tini"
+  # Debian's is a link into a package that is another one in each release; the vendor ships the program.
+  dpkg-deb --extract "$from/trixie/tini_"*.deb "$from/tini"
+  rm -f "$from/docker.io/usr/bin/docker-init"
+  install -m 755 "$from/tini/usr/bin/tini-static" "$from/docker.io/usr/bin/docker-init"
+  docker_package "$from/docker.io" docker-ce "containerd.io, docker-ce-cli, iptables, libc6 (>= 2.34), libsystemd0, adduser"
   docker_package "$from/docker-cli" docker-ce-cli "libc6 (>= 2.34)"
   docker_package "$from/docker-compose" docker-compose-plugin "libc6 (>= 2.34)"
   docker_package "$from/docker-buildx" docker-buildx-plugin "libc6 (>= 2.34)"
