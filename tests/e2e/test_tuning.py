@@ -123,7 +123,12 @@ def test_a_dry_run_shows_what_would_be_set_and_touches_nothing(gateway: Gateway,
         run = site(tmp_path, {}, "--check", "--diff")
     assert run.status == 0, run.output
     assert run.changed(HOST) > 0
-    for line in ("+MemoryMax=1536M", "+vm.swappiness = 10", "+What=/var/openclaw_swap", "net.core.somaxconn=8192"):
+    for line in (
+        "+MemoryMax=1536M",
+        "+net.core.somaxconn = 8192",
+        "+What=/var/openclaw_swap",
+        "net.core.somaxconn=8192",
+    ):
         assert line in run.output
 
 
