@@ -92,13 +92,14 @@ def test_a_tool_call_runs_as_the_user_with_the_limits_and_without_capabilities(
 @on_both
 def test_a_tool_call_has_no_network(gateways: dict[str, Gateway], said: dict[str, list[str]], name: str) -> None:
     assert said[name][7:] == ["lo"]
+    # Quick, because a command of more than 10 s is left to go on in the background and not waited for.
     told = turn(
         gateways[name].host,
         "network",
-        "curl -sS -m 5 http://mirror.lab/ ; curl -sS -m 5 http://172.17.0.1/ ; echo done",
+        "curl -sS -m 2 http://mirror.lab/ ; curl -sS -m 2 http://172.17.0.1/ ; echo done",
     )
-    assert "Could not resolve host" in told
-    assert "Couldn't connect" in told or "Failed to connect" in told
+    assert re.search("Could not resolve host|Resolving timed out", told), told
+    assert re.search("(Couldn't|Failed to) connect", told), told
     assert told.splitlines()[-1] == "done"
 
 
