@@ -101,7 +101,7 @@ def settle(
                 del known[key]
     # What only the last run had put there is gone now, and its place is free for the default.
     left = _merge.merge(applied=known, desired=_merge.overlay(ours, options), live=live)
-    ours.update({key: value for key, value in defaults.items() if key not in {**left, **options}})
+    ours.update({key: value for key, value in defaults.items() if key not in left})
     wish = _merge.overlay(ours, options)
     return wish, _merge.merge(applied=known, desired=wish, live=live)
 

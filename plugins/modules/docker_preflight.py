@@ -184,7 +184,8 @@ def account_exists(name: str) -> bool:
 def daemon_defaults(params: t.Mapping[str, t.Any], applied: _merge.Settings, live: _merge.Settings) -> _merge.Settings:
     """The defaults that make sense beside what is said already."""
     defaults = dict(params["daemon_defaults"])
-    said = {**live, **params["daemon_options"]}
+    theirs = {key: value for key, value in live.items() if key not in applied or not _merge.same(value, applied[key])}
+    said = {**theirs, **params["daemon_options"]}
     if said.get("log-driver", defaults.get("log-driver")) != defaults.get("log-driver"):
         defaults.pop("log-opts", None)  # another driver has other options, and refuses these
     pools = applied.get("default-address-pools")
@@ -196,6 +197,14 @@ def daemon_defaults(params: t.Mapping[str, t.Any], applied: _merge.Settings, liv
     return defaults
 
 
+def untouched(was: t.Any, live: t.Any) -> t.Any:
+    """What of the last wish still stands as it was set; the rest is somebody's by now."""
+    if isinstance(was, dict) and was and isinstance(live, dict):
+        rest = {key: untouched(item, live.get(key, _merge.MISSING)) for key, item in was.items()}
+        return {key: item for key, item in rest.items() if item is not _merge.MISSING} or _merge.MISSING
+    return was if _merge.same(was, live) else _merge.MISSING
+
+
 def wished_daemon(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     """The texts of daemon.json and of what stands beside it."""
     path = params["daemon_path"]
@@ -205,11 +214,20 @@ def wished_daemon(params: t.Mapping[str, t.Any]) -> dict[str, str]:
     defaults, options = {}, {}
     if params["state"] == "present":
         defaults, options = daemon_defaults(params, applied, live), params["daemon_options"]
-    wish, merged = _engine.settle(defaults=defaults, options=options, applied=applied, live=live)
+    known = dict(applied)
+    # A default that makes no sense beside what somebody wrote takes only itself away, not what they wrote.
+    for key in {*params["daemon_defaults"], "default-address-pools"} - {*defaults, *options}:
+        if params["state"] == "present" and key in known:
+            known[key] = untouched(known[key], live.get(key, _merge.MISSING))
+            if known[key] is _merge.MISSING:
+                del known[key]
+    wish, merged = _engine.settle(defaults=defaults, options=options, applied=known, live=live)
     return {
         # A file that is as wished stays as somebody wrote it, to the last blank.
         "daemon": text if live and _merge.same(merged, live) else _engine.render(merged),
-        "applied": _engine.render(wish),
+        "applied": _host.read_text(f"{path}.applied")
+        if applied and _merge.same(wish, applied)
+        else _engine.render(wish),
     }
 
 

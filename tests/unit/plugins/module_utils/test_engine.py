@@ -214,6 +214,20 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
             id="a-default-to-which-somebody-added",
         ),
+        pytest.param(
+            {},
+            {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
+            {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "tag": "x"}},
+            {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "tag": "x"}},
+            id="an-option-in-what-somebody-changed-is-theirs-too",
+        ),
+        pytest.param(
+            {"log-opts": {"env": "A"}},
+            {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
+            {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "tag": "x"}},
+            {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "env": "A"}},
+            id="but-goes-where-another-option-takes-its-place",
+        ),
     ],
 )
 def test_desired(options: Settings, applied: Settings, live: Settings, result: Settings) -> None:

@@ -404,9 +404,6 @@ OTHER_POOL = {"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}
             {"log-driver": "journald"},
             {**DEFAULTS, **POOL},
             id="the-operators-driver-counts-before-somebodys",
-            marks=pytest.mark.xfail(
-                reason="the second run notes the same wish in another order, which is another text"
-            ),
         ),
         pytest.param(
             {"log-driver": "local", "log-opts": {"max-size": "5m"}},
@@ -421,7 +418,6 @@ OTHER_POOL = {"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}
             {"log-driver": "local", "log-opts": {"max-size": "50m"}, **POOL},
             {"log-driver": "local", "log-opts": {"max-size": "50m"}, **POOL},
             id="somebodys-options-stay",
-            marks=pytest.mark.xfail(reason="what somebody made of log-opts is taken for what is no longer wished for"),
         ),
         pytest.param(
             {},
@@ -429,7 +425,6 @@ OTHER_POOL = {"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}
             {"log-driver": "journald", **POOL},
             {**DEFAULTS, **POOL},
             id="a-driver-that-is-taken-back",
-            marks=pytest.mark.xfail(reason="the driver that is going counts as said; the next run sets the options"),
         ),
         pytest.param(
             {},
@@ -437,7 +432,6 @@ OTHER_POOL = {"default-address-pools": [{"base": "100.64.0.0/16", "size": 24}]}
             {**DEFAULTS, **OTHER_POOL},
             {**DEFAULTS, **OTHER_POOL},
             id="a-pool-that-somebody-has-changed",
-            marks=pytest.mark.xfail(reason="it is removed like what is no longer wished for; the next run sets ours"),
         ),
         pytest.param(OTHER_POOL, {**DEFAULTS, **POOL}, {**DEFAULTS, **POOL}, {**DEFAULTS, **OTHER_POOL}, id="a-pool"),
         pytest.param({}, {**DEFAULTS, **POOL}, DEFAULTS, {**DEFAULTS, **POOL}, id="a-pool-that-was-taken-away"),
@@ -473,7 +467,6 @@ def texts_of(daemon: str, applied: str, options: dict[str, Any]) -> dict[str, st
         return docker_preflight.wished_daemon(given)
 
 
-@pytest.mark.xfail(reason="log-opts and the pool, where they are no defaults, count as what is no longer wished for")
 @given(SAYINGS, SAYINGS, SAYINGS, SAYINGS)
 def test_a_run_settles_and_leaves_what_somebody_said(
     before: dict[str, Any], former: dict[str, Any], change: dict[str, Any], options: dict[str, Any]
