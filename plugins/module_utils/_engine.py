@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import re
 import socket
 import typing as t
 
@@ -22,8 +23,8 @@ Network = ipaddress.IPv4Network
 _POOLS = tuple(
     ipaddress.IPv4Network(text) for text in ("172.31.0.0/16", "172.24.0.0/16", "10.213.0.0/16", "192.168.192.0/18")
 )
-# Networks that the engine itself has made, as far as their interfaces tell.
-_OWN_INTERFACES = ("docker", "br-", "veth")
+# Networks that the engine itself has made, as far as their interfaces tell; br-lan is somebody's bridge.
+_OWN_INTERFACE = re.compile(r"docker|br-[0-9a-f]{12}$|veth")
 
 
 class _Connection(http.client.HTTPConnection):
@@ -119,7 +120,7 @@ def taken_networks(routes: str) -> list[Network]:
     found = []
     for line in routes.splitlines()[1:]:
         fields = line.split()
-        if len(fields) < 8 or fields[0].startswith(_OWN_INTERFACES):
+        if len(fields) < 8 or _OWN_INTERFACE.match(fields[0]):
             continue
         # The kernel prints them as numbers of a little-endian machine.
         address, mask = (int.from_bytes(bytes.fromhex(field), "little") for field in (fields[1], fields[7]))

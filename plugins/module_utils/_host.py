@@ -118,6 +118,7 @@ def main_process(unit: str) -> int:
 
 def free_mb(path: str) -> int:
     """Free space in MiB for a path, on the filesystem of its nearest parent that exists."""
+    path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)
     usage = os.statvfs(path)

@@ -23,7 +23,9 @@ attributes:
     support: none
 options:
   state:
-    description: Whether the engine is wished for; nothing is refused for one that is to go.
+    description:
+      - Whether the engine is wished for. For one that is to go nothing is refused but a O(daemon_path) that cannot be read, since
+        it has to be known what of it is somebody's.
     type: str
     choices: [present, absent]
     default: present
@@ -162,12 +164,17 @@ _SUBIDS = 65536
 _DISK_MB = 1600
 
 
-def subordinate_ids(text: str, account: str) -> tuple[bool, str]:
-    """Whether an account has subordinate ids in the text of ``/etc/subuid``, and these or the first free ones."""
-    ranges = re.findall(r"^([^:#\n]+):(\d+):(\d+)$", text, re.MULTILINE)
-    for name, first, count in ranges:
-        if name == account and int(count) >= _SUBIDS:
-            return True, f"{first}-{int(first) + int(count) - 1}"
+def subordinate_ids(users: str, groups: str, account: str) -> tuple[bool, str]:
+    """Whether an account has subordinate ids in the texts of ``/etc/subuid`` and ``/etc/subgid``, and which.
+
+    Where it lacks one of the two: the first ids that are free in both.
+    """
+    tables = [re.findall(r"^([^:#\n]+):(\d+):(\d+)$", text, re.MULTILINE) for text in (users, groups)]
+    own = [[(int(first), int(count)) for name, first, count in rows if name == account] for rows in tables]
+    enough = [[(first, first + count - 1) for first, count in rows if count >= _SUBIDS] for rows in own]
+    if all(enough):
+        return True, "{}-{}".format(*enough[0][0])
+    ranges = [row for rows in tables for row in rows]
     # useradd gives them from 100000 on; further up, it is not in the way of accounts to come.
     beginning = max([300000, *(int(first) + int(count) for _, first, count in ranges)])
     return False, f"{beginning}-{beginning + _SUBIDS - 1}"
@@ -234,14 +241,15 @@ def wished_daemon(params: t.Mapping[str, t.Any]) -> dict[str, str]:
 def image_state(socket: str, image: str, recipe: str) -> dict[str, bool]:
     """Whether there is a sandbox image, and whether it is the wished one."""
     status, body = _engine.ask(socket, f"/images/{urllib.parse.quote(image, safe='/:')}/json")
-    labels = ((body or {}).get("Config") or {}).get("Labels") or {}
+    config = body.get("Config") if isinstance(body, dict) else None
+    labels = (config or {}).get("Labels") or {}
     return {"image": labels.get("clawops.recipe") == recipe, "image_present": status == 200}
 
 
 def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What this host has."""
     account, unit = params["account"], f"{params['account']}-docker.service"
-    subids, subid_range = subordinate_ids(_host.read_text("/etc/subuid"), account)
+    subids, subid_range = subordinate_ids(_host.read_text("/etc/subuid"), _host.read_text("/etc/subgid"), account)
     packages = _host.read_text("/var/lib/dpkg/status")
     units = {os.path.basename(path) for path in glob.glob("/etc/systemd/user/openclaw*-docker.service")}
     return {

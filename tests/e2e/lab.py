@@ -139,7 +139,8 @@ class Host:
         )
         return self.run(
             f"find {paths} -path '/var/lib/openclaw/main/[swd]*' -type d -prune"
-            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort"
+            " -o -printf '%p %u %g %m %l\\n' -type f -exec sha256sum {} + 2>/dev/null | sort;"
+            " ls -A /opt/openclaw/releases 2>/dev/null || true"
         )
 
 

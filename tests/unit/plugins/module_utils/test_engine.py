@@ -350,6 +350,7 @@ def routes(*lines: str) -> str:
         pytest.param(
             routes(ETH0.replace("eth0", "mybr-0")), ["192.0.2.0/24"], id="only-the-beginning-of-a-name-counts"
         ),
+        pytest.param(routes(ETH0.replace("eth0", "br-lan")), ["192.0.2.0/24"], id="somebodys-own-bridge"),
         pytest.param(
             routes(
                 "tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080", "tun0\t00000080\t0100080A\t0003\t0\t0\t0\t00000080"

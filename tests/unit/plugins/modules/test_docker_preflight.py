@@ -153,7 +153,18 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     ],
 )
 def test_subordinate_ids(text: str, expected: tuple[bool, str]) -> None:
-    assert docker_preflight.subordinate_ids(text, "openclaw") == expected
+    assert docker_preflight.subordinate_ids(text, text, "openclaw") == expected
+
+
+@pytest.mark.parametrize(
+    ("users", "groups"),
+    [
+        pytest.param("openclaw:100000:65536\n", "a:300000:65536\n", id="users-only"),
+        pytest.param("a:300000:65536\n", "openclaw:100000:65536\n", id="groups-only"),
+    ],
+)
+def test_ids_for_users_or_for_groups_alone_are_not_enough(users: str, groups: str) -> None:
+    assert docker_preflight.subordinate_ids(users, groups, "openclaw") == (False, "365536-431071")
 
 
 RANGES = st.lists(
@@ -169,7 +180,7 @@ RANGES = st.lists(
 @given(RANGES)
 def test_free_ids_overlap_nobodys(ranges: list[tuple[str, int, int]]) -> None:
     text = "".join(f"{name}:{first}:{count}\n" for name, first, count in ranges)
-    present, answer = docker_preflight.subordinate_ids(text, "openclaw")
+    present, answer = docker_preflight.subordinate_ids(text, text, "openclaw")
     first, last = map(int, answer.split("-"))
     enough = [(first, first + count - 1) for name, first, count in ranges if name == "openclaw" and count >= 65536]
     assert present == bool(enough)
@@ -645,6 +656,7 @@ def test_a_bare_host_is_described(run: Run, host: Host) -> None:
 def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answers) -> None:
     engine[IMAGE] = (200, {"Id": "sha256:1", "Config": {"Labels": {"clawops.recipe": "0123456789abcdef"}}})
     host.put("/etc/subuid", "root:100000:65536\n")
+    host.put("/etc/subgid", "root:100000:65536\n")
     host.put("/var/lib/systemd/linger/root")
     host.put("/etc/systemd/user/root-docker.service")
     yes = ("account", "subids", "linger", "engine", "image", "image_present")
@@ -662,6 +674,7 @@ def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answer
         pytest.param((200, {"Config": {"Labels": None}}), (False, True), id="no-labels"),
         pytest.param((200, {"Config": None}), (False, True), id="no-config"),
         pytest.param((200, "not JSON"), (False, True), id="no-json"),
+        pytest.param((200, [1]), (False, True), id="a-list"),
     ],
 )
 def test_an_image_that_is_not_the_wished_one(
