@@ -31,6 +31,8 @@ CHECKS = (
     "wrong_credential",
     "certificate",
     "client_certificate",
+    "door",
+    "expiry",
 )
 
 # A gateway that is asked by the wrong credential again and again locks the asking address out after ten attempts in a
@@ -61,6 +63,14 @@ _MEANING_OF_FAILURES = {
         "Look at the certificate, ca_path and server_name, or write url with http where the port has no TLS.",
     ),
     "garbled": ("what answers does not speak HTTP", "Another program uses the port: stop it, or correct url."),
+}
+_EXPIRING = {
+    "authority": ("the authority of the door", "Run rotate.yml -e rotate=mtls_ca."),
+    "revocation_list": (
+        "the revocation list of the door",
+        "Run site.yml, which renews it; nginx refuses every client when it has expired.",
+    ),
+    "clients": ("the first of the clients' certificates to expire", "Run site.yml, which renews it, and hand it out."),
 }
 _SIGNAL_RESULTS = ("signal", "core-dump", "oom-kill", "watchdog")
 
@@ -100,6 +110,11 @@ class Observations:
     # What systemd says about the unit; only asked when the gateway cannot be reached.
     unit: str | None = None
     unit_properties: dict[str, str] = dataclasses.field(default_factory=dict)
+    # The same gateway, seen through the door in front of it, and why that cannot be looked at, although one was asked for.
+    door: Observations | None = None
+    door_problem: str = ""
+    # Days left of what the door needs besides its own certificate.
+    expiring: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -276,7 +291,9 @@ def figures(seen: Observations) -> dict[str, t.Any]:
         "event_loop_delay_max_ms": _number(loop.get("delayMaxMs")),
         "event_loop_utilization": _number(loop.get("utilization")),
         "event_loop_cpu_core_ratio": _number(loop.get("cpuCoreRatio")),
-        "certificate_days_left": seen.days_left,
+        "certificate_days_left": seen.door.days_left if seen.door else seen.days_left,
+        **{f"{name}_days_left": days for name, days in seen.expiring.items()},
+        "door_latency_ms": seen.door.probes["startupz"].latency_ms if seen.door else None,
     }
     for name, key in (("unit_exit_status", "ExecMainStatus"), ("unit_restarts", "NRestarts")):
         value = seen.unit_properties.get(key, "")
@@ -294,6 +311,8 @@ def _findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _wrong_credential(seen)
     yield from _certificate(seen)
     yield from _client_certificate(seen)
+    yield from _door(seen)
+    yield from _expiry(seen)
 
 
 def _looked_at(seen: Observations) -> set[str]:
@@ -305,6 +324,10 @@ def _looked_at(seen: Observations) -> set[str]:
         names.add("event_loop")
     if seen.days_left is not None:
         names.add("certificate")
+    if seen.door:
+        names |= {"door", *(_looked_at(seen.door) & {"certificate", "client_certificate"})}
+    if seen.expiring:
+        names.add("expiry")
     return names
 
 
@@ -508,6 +531,30 @@ def _client_certificate(seen: Observations) -> t.Iterator[Finding]:
     elif probe.failure not in ("tls", "closed") and probe.status not in (400, 401, 403):
         remedy = "It is not shown that such clients are refused: try again, then look at the proxy's log."
         yield Finding("client_certificate", "degraded", _reason(subject, _unexpected(probe), remedy))
+
+
+def _door(seen: Observations) -> t.Iterator[Finding]:
+    """What is wrong with the way in, although the gateway itself answers."""
+    if seen.door_problem:
+        yield Finding("door", "unhealthy", seen.door_problem, lasting=True)
+    if seen.door is None:
+        return
+    for part in (_startup, _websocket, _credential, _certificate, _client_certificate):
+        for finding in part(seen.door):
+            check = finding.check if finding.check in ("certificate", "client_certificate") else "door"
+            # The gateway can be reached, if only on its host.
+            level: Level = "unhealthy" if finding.level == "unreachable" else finding.level
+            yield finding._replace(check=check, level=level)
+
+
+def _expiry(seen: Observations) -> t.Iterator[Finding]:
+    for name, days in seen.expiring.items():
+        if days >= seen.min_days_left:
+            continue
+        subject, remedy = _EXPIRING.get(name, (name, "Renew it now."))
+        level: Level = "unhealthy" if days < 0 and name != "clients" else "degraded"
+        seen_as = f"{days} days left, fewer than {seen.min_days_left}" if days >= 0 else "it has expired"
+        yield Finding("expiry", level, _reason(subject, seen_as, remedy), lasting=True)
 
 
 def _reason(subject: str, seen_as: str, remedy: str) -> str:

@@ -108,6 +108,7 @@ class Client:
     :param ca_path: PEM file or directory with the authorities to trust; without it the host's own.
     :param client_cert: PEM file with the certificate to show, ``client_key`` its unencrypted key.
     :param server_name: the name that the server's certificate must carry, where it is not the URL's host.
+    :param connect_to: the address to connect to, where it is not the URL's host that is to be asked for it.
     """
 
     def __init__(
@@ -119,8 +120,10 @@ class Client:
         client_cert: str | None = None,
         client_key: str | None = None,
         server_name: str | None = None,
+        connect_to: str | None = None,
     ) -> None:
         self.origin = parse_url(url)
+        self.connect_to = connect_to or self.origin.host
         self.timeout = timeout
         self.server_name = server_name or self.origin.host
         self.ca_path = ca_path
@@ -132,7 +135,13 @@ class Client:
             raise OpenClawError(
                 str(self.origin), "a client certificate can only be required with TLS", "Give an https url."
             )
-        return Client(url=str(self.origin), timeout=self.timeout, ca_path=self.ca_path, server_name=self.server_name)
+        return Client(
+            url=str(self.origin),
+            timeout=self.timeout,
+            ca_path=self.ca_path,
+            server_name=self.server_name,
+            connect_to=self.connect_to,
+        )
 
     def request(self, path: str, *, token: str | None = None, body: bytes | None = None, patience: float = 0) -> Answer:
         """One GET, or POST where there is a body; ``patience`` seconds are added to the client's timeout."""
@@ -202,7 +211,7 @@ def _connected(client: Client, seconds: float) -> t.Iterator[_Connection]:
     """A connection to the client's origin, secured where it has a context, and closed in the end."""
     deadline = time.monotonic() + seconds
     try:
-        plain = socket.create_connection((client.origin.host, client.origin.port), timeout=seconds)
+        plain = socket.create_connection((client.connect_to, client.origin.port), timeout=seconds)
     except socket.gaierror as exc:
         raise HttpFailure("unresolved", _words(exc)) from None
     except TimeoutError:

@@ -116,6 +116,13 @@ options:
     description: Whether a client without a certificate must be refused. Needs an https O(url).
     type: bool
     default: false
+  door:
+    description:
+      - Path on the host of a JSON file about the door in front of the gateway, as the role P(clawops.openclaw.mtls#role) writes it.
+        The gateway must also answer through it, with the host's own client certificate, and refuse a client without one; the days
+        left of certificates, authority and revocation list count too.
+      - Where there is no such file there is no door.
+    type: path
   unit:
     description: Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
     type: str
@@ -186,6 +193,8 @@ checks:
     wrong_credential: passed
     certificate: not_run
     client_certificate: not_run
+    door: not_run
+    expiry: not_run
 figures:
   description:
     - Every figure under a name of its own, flat, for C(set_stats) and monitoring. The unit is in the name; C(_ratio) and
@@ -213,8 +222,11 @@ figures:
 
 import dataclasses
 import functools
+import glob
 import json
+import os
 import secrets
+import socket
 import time
 import typing as t
 
@@ -222,6 +234,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
+from ansible_collections.clawops.openclaw.plugins.module_utils import _pki as pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 # OpenClaw delays a refusal by up to 5 s.
@@ -250,6 +263,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "min_days_left": {"type": "int", "default": 21},
     "client_certificate_required": {"type": "bool", "default": False},
     "unit": {"type": "str"},
+    "door": {"type": "path"},
 }
 
 
@@ -263,6 +277,52 @@ def read_token(path: str, name: str) -> str:
         raise OpenClawError(path, f"it cannot be read: {exc.strerror}", remedy) from None
 
 
+def own_address() -> str:
+    """The address by which this host is seen from outside: a proxy's client on loopback is one that the gateway refuses."""
+    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as nothing_is_sent:
+                nothing_is_sent.connect((anywhere, 9))
+                return str(nothing_is_sent.getsockname()[0])
+        except OSError:
+            continue
+    return "127.0.0.1"
+
+
+def expiries(patterns: dict[str, str]) -> dict[str, float]:
+    """When what these files hold expires, the first of each kind."""
+    found = {}
+    for name, pattern in patterns.items():
+        texts = []
+        for path in glob.glob(pattern):
+            with open(path, encoding="utf-8") as file:
+                texts.append(file.read())
+        times = [each.next_update for text in texts for each in pki.revocation_lists(text)]
+        times += [pki.certificate(pattern, text).not_after for text in texts if "BEGIN CERTIFICATE" in text]
+        if times:
+            found[name] = min(times)
+    return found
+
+
+class Door:
+    """The way in that clients use, in front of the gateway."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        with open(path, encoding="utf-8") as file:
+            said = json.load(file)
+        name = f"[{said['name']}]" if ":" in said["name"] else said["name"]
+        self.client = http.Client(
+            url=f"https://{name}:{said['port']}",
+            timeout=timeout,
+            ca_path=said["authorities"],
+            client_cert=said["certificate"],
+            client_key=said["key"],
+            connect_to=own_address(),
+        )
+        self.stranger = self.client.stranger()
+        self.expiring = expiries(said["expiring"])
+
+
 class Gateway:
     """One gateway, seen from where the module runs."""
 
@@ -273,6 +333,14 @@ class Gateway:
         self.token: str | None = None
         self.credential_problem = ""
         self.not_after: float | None = None
+        self.door: Door | None = None
+        self.door_problem = ""
+        if self.params["door"] and os.path.exists(self.params["door"]):
+            try:
+                self.door = Door(self.params["door"], self.params["timeout"])
+            except (OSError, ValueError, KeyError, OpenClawError) as exc:
+                words = exc if isinstance(exc, OpenClawError) else f"it cannot be used: {exc}. Run site.yml again."
+                self.door_problem = f"door {self.params['door']}: {words}"
         if self.params["token_file"]:
             # A missing credential is something to report with the rest, not a reason to look at nothing.
             try:
@@ -297,11 +365,30 @@ class Gateway:
             seen.probes |= {name: self.ask(f"/{name}", token=shown) for name in ("readyz", "healthz")}
             if self.params["check_websocket"]:
                 seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
+            if self.door:
+                seen.door = self.look_through(self.door)
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])
         if self.not_after is not None:
-            seen.days_left = int((self.not_after - time.time()) // 86400)
+            seen.days_left = pki.days_left(self.not_after, time.time())
+        seen.door_problem = self.door_problem
+        if self.door:
+            seen.expiring = {name: pki.days_left(until, time.time()) for name, until in self.door.expiring.items()}
+        return seen
+
+    def look_through(self, door: Door) -> health.Observations:
+        """The same gateway as its clients see it."""
+        client, seen = door.client, health.Observations(str(door.client.origin), min_days_left=self.params["min_days_left"])
+        seen.probes["startupz"] = self.probe(lambda: client.request("/startupz"))
+        if health.is_started(seen.probes["startupz"]):
+            if self.token:
+                call = functools.partial(client.request, "/tools/invoke", token=self.token, body=CALL, patience=REFUSAL_DELAY)
+                seen.probes["authenticated_call"] = self.probe(call)
+            if self.params["check_websocket"]:
+                seen.probes["websocket"] = self.probe(lambda: client.first_message("/"))
+        if self.not_after is not None:
+            seen.days_left = pki.days_left(self.not_after, time.time())
         return seen
 
     def look_once_more(self, seen: health.Observations) -> None:
@@ -313,6 +400,9 @@ class Gateway:
                 seen.probes["wrong_credential"] = self.call(secrets.token_hex(24))
             if self.stranger:
                 seen.probes["client_certificate"] = self.probe(functools.partial(self.stranger.request, "/startupz"))
+            if self.door and seen.door:
+                through = functools.partial(self.door.stranger.request, "/startupz")
+                seen.door.probes["client_certificate"] = self.probe(through)
 
     def call(self, token: str) -> health.Probe:
         return self.ask("/tools/invoke", token=token, body=CALL, patience=REFUSAL_DELAY)

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: mtls_authorities
+short_description: Checks the authorities that the controller has the keys of
+version_added: 1.0.0
+author: clawops (@clawops)
+description:
+  - Reads authorities from a folder of the controller, each as C(NAME.pem) with C(NAME.key), the one that began last first; or takes
+    them from the inventory. Checks that keys open and belong to their certificates. No key leaves the controller, and none is in
+    what it returns.
+options:
+  _input:
+    description: C(path) of a folder; or C(certificate), C(key) and C(former), a list of certificates; and C(passphrase).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+known: "{{ {'path': '/etc/pki/openclaw', 'passphrase': vault_passphrase} | clawops.openclaw.mtls_authorities }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(authorities), the first of which signs, each with C(name), C(certificate) and whether it C(has_key); and C(problems), texts.
+  type: dict
+"""
+
+import pathlib
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+
+def from_inventory(given: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """The authorities that the inventory has, as texts."""
+    absent = [name for name in ("certificate", "key") if not given.get(name)]
+    if absent:
+        reason = "it is empty, and mtls_ca_source is inventory"
+        remedy = "Give certificate and key, from a vault; or let mtls_ca_source be host, which makes an authority."
+        raise OpenClawError(f"mtls_ca_{absent[0]}", reason, remedy)
+    entries = [{"name": "mtls_ca_certificate", "certificate": given["certificate"], "key": given["key"]}]
+    for number, text in enumerate(given.get("former") or []):
+        entries.append({"name": f"mtls_ca_former[{number}]", "certificate": text, "key": ""})
+    return [{**entry, "key_name": "mtls_ca_key", "cross": ""} for entry in entries]
+
+
+def mtls_authorities(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The authorities, and what is wrong with them."""
+    if not _pki.HAS_CRYPTOGRAPHY:
+        raise AnsibleFilterError("The controller needs the Python package cryptography to look at authorities.")
+    path = given.get("path")
+    try:
+        entries = _pki.read_folder(str(pathlib.Path(path).expanduser())) if path else from_inventory(given)
+        found, errors = _pki.authorities(entries, given.get("passphrase"))
+    except OSError as error:
+        found, errors = [], [OpenClawError("mtls_ca_path", f"{path} cannot be read: {error.strerror}", "Correct it.")]
+    except OpenClawError as error:
+        found, errors = [], [error]
+    if not path:
+        # What the inventory calls former is not the one that signs, however young it is.
+        found.sort(key=lambda each: not each.has_key)
+    return {
+        "authorities": [
+            {
+                "name": each.name,
+                "certificate": each.certificate.pem,
+                "has_key": each.has_key,
+                "key_name": each.key_name,
+                "cross": each.cross,
+            }
+            for each in found
+        ],
+        "problems": [str(error) for error in errors],
+    }
+
+
+class FilterModule:
+    """Filters."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"mtls_authorities": mtls_authorities}
