@@ -338,7 +338,7 @@ class Gateway:
         if self.params["door"] and os.path.exists(self.params["door"]):
             try:
                 self.door = Door(self.params["door"], self.params["timeout"])
-            except (OSError, ValueError, KeyError, OpenClawError) as exc:
+            except (OSError, ValueError, KeyError, TypeError, OpenClawError) as exc:
                 words = exc if isinstance(exc, OpenClawError) else f"it cannot be used: {exc}. Run site.yml again."
                 self.door_problem = f"door {self.params['door']}: {words}"
         if self.params["token_file"]:

@@ -135,7 +135,7 @@ class Host:
         """All that the collection owns on the host, by line: content, owner and mode, not what programs write at run time."""
         paths = (
             "/etc/openclaw /opt/openclaw/main /var/lib/openclaw/main /etc/systemd/system /usr/local/bin /etc/apt"
-            " /etc/security /etc/sysctl.d /var/openclaw_swap"
+            " /etc/security /etc/sysctl.d /var/openclaw_swap /etc/nginx"
         )
         return self.run(
             f"find {paths} -path '/var/lib/openclaw/main/[swd]*' -type d -prune"

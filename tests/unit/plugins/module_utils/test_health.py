@@ -95,8 +95,7 @@ def test_a_gateway_that_answers_as_the_real_one_does_is_healthy():
     assert (verdict.verdict, verdict.reasons, verdict.version) == ("healthy", [], "2026.9.6")
     assert verdict.checks == {
         **dict.fromkeys(health.CHECKS, "passed"),
-        "certificate": "not_run",
-        "client_certificate": "not_run",
+        **dict.fromkeys(("certificate", "client_certificate", "door", "expiry"), "not_run"),
     }
 
 
@@ -629,3 +628,71 @@ def test_whatever_a_server_says_there_is_a_verdict_flat_figures_and_no_secret(an
     assert set(verdict.checks.values()) <= {"passed", "failed", "not_run"}
     assert all(isinstance(figure, int | float) for figure in verdict.figures.values())
     assert TOKEN not in repr(verdict)
+
+
+def through(**changes: object) -> Observations:
+    """A healthy gateway with a healthy door; changes are to what is seen through the door."""
+    inside = seen(**{"readyz": None, "healthz": None, "version": None, "wrong_credential": None, "days_left": 300, **changes})
+    inside.url = "https://gateway.example.com:443"
+    return seen(door=inside, expiring={"authority": 3000, "revocation_list": 100, "clients": 300})
+
+
+def test_a_door_that_opens_and_has_time_left_is_healthy():
+    verdict = health.judge(through(client_certificate=Probe(400, None, 1.0)))
+    assert (verdict.verdict, verdict.reasons) == ("healthy", [])
+    assert {verdict.checks[name] for name in ("door", "certificate", "client_certificate", "expiry")} == {"passed"}
+    assert verdict.figures["certificate_days_left"] == 300
+    assert verdict.figures["revocation_list_days_left"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "check", "words"),
+    [
+        pytest.param({"startupz": failed("refused", "")}, "unhealthy", "door", "nothing listens there", id="closed"),
+        pytest.param(
+            {"startupz": Probe(403, {"error": {"type": "proxy_attribution_required"}}, 1.0)},
+            "unhealthy",
+            "door",
+            "does not trust the proxy",
+            id="not-trusted",
+        ),
+        pytest.param({"startupz": PAGE}, "unhealthy", "door", "not OpenClaw's", id="another-site"),
+        pytest.param({"websocket": PAGE}, "degraded", "door", "no connect.challenge", id="no-upgrade"),
+        pytest.param({"days_left": 3}, "degraded", "certificate", "3 days left", id="expires"),
+        pytest.param(
+            {"client_certificate": Probe(200, {"ok": True, "status": "started"}, 1.0)},
+            "unhealthy",
+            "client_certificate",
+            "the gateway answers",
+            id="open-to-anybody",
+        ),
+    ],
+)
+def test_a_door_that_does_not_open_as_it_should_is_told_of(changes, level, check, words):
+    verdict = health.judge(through(**changes))
+    assert verdict.verdict == level
+    assert verdict.checks[check] == "failed"
+    assert any(words in reason and "gateway.example.com" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "level", "words"),
+    [
+        ("authority", 20, "degraded", "rotate=mtls_ca"),
+        ("authority", -1, "unhealthy", "it has expired"),
+        ("revocation_list", 20, "degraded", "20 days left"),
+        ("revocation_list", -1, "unhealthy", "nginx refuses every client"),
+        ("clients", -1, "degraded", "it has expired"),
+    ],
+)
+def test_what_the_door_needs_and_what_expires_is_told_of(name, days, level, words):
+    observations = through()
+    observations.expiring[name] = days
+    verdict = health.judge(observations)
+    assert (verdict.verdict, verdict.checks["expiry"]) == (level, "failed")
+    assert [reason for reason in verdict.reasons if words in reason]
+
+
+def test_a_door_that_cannot_be_looked_at_is_told_of():
+    verdict = health.judge(seen(door_problem="door /x: it cannot be used: no. Run site.yml again."))
+    assert (verdict.verdict, verdict.checks["door"]) == ("unhealthy", "failed")

@@ -166,6 +166,8 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
     assert {name for name, state in result["checks"].items() if state != "passed"} == {
         "certificate",
         "client_certificate",
+        "door",
+        "expiry",
     }
     assert result["version"] == VERSION
 
@@ -404,3 +406,59 @@ def test_the_credential_is_not_shown_to_a_server_whose_certificate_is_not_truste
     with standing_in(server_context(authority.issue("127.0.0.1"))) as server:
         result = look(url=server.url, ca_path=Authority(tmp_path).ca_path)
         assert (result["verdict"], server.requests) == ("unhealthy", [])
+
+
+class DoorFile:
+    """A door on this host's own address, and the file that tells the module of it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.authority = folder, Authority(folder)
+        monkeypatch.setattr(gateway_health, "own_address", lambda: "127.0.0.1")
+        self.context = server_context(self.authority.issue("gateway.test", days=40), self.authority.ca_path)
+
+    def write(self, port: int, **changes: Any) -> str:
+        client = self.authority.issue("health", days=30)
+        said = {
+            "port": port,
+            "name": "gateway.test",
+            "authorities": self.authority.ca_path,
+            "certificate": client,
+            "key": client,
+            "expiring": {"authority": self.authority.ca_path, "clients": f"{self.folder}/heal*.pem"},
+            **changes,
+        }
+        (self.folder / "door.json").write_text(json.dumps(said))
+        return str(self.folder / "door.json")
+
+
+@pytest.fixture
+def door_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DoorFile:
+    return DoorFile(tmp_path, monkeypatch)
+
+
+def test_the_gateway_is_looked_at_through_its_door_as_well(look, door_file):
+    with standing_in(door_file.context) as door:
+        result = look(door=door_file.write(door.server_address[1]))
+    assert (result["verdict"], result["reasons"]) == ("healthy", [])
+    assert set(result["checks"].values()) == {"passed"}
+    figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "authority", "clients")}
+    assert figures == {"certificate": 39, "authority": 99, "clients": 29}
+    assert door.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
+
+
+def test_a_file_of_a_door_that_is_not_there_means_that_there_is_none(look, tmp_path):
+    result = look(door=str(tmp_path / "none"))
+    assert (result["verdict"], result["checks"]["door"]) == ("healthy", "not_run")
+
+
+@pytest.mark.parametrize("changes", [{"name": None}, {"certificate": "/nonexistent"}, {"authorities": "/nonexistent"}])
+def test_a_file_of_a_door_that_is_broken_is_a_finding(look, door_file, changes):
+    result = look(door=door_file.write(1, **changes), fail_on="never")
+    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+
+
+def test_a_door_that_lets_in_a_client_without_a_certificate_is_unhealthy(look, door_file):
+    open_to_all = server_context(door_file.authority.issue("gateway.test"))
+    with standing_in(open_to_all) as door:
+        result = look(door=door_file.write(door.server_address[1]), fail_on="never")
+    assert (result["verdict"], result["checks"]["client_certificate"]) == ("unhealthy", "failed")

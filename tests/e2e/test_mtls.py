@@ -1,0 +1,668 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The door in front of a gateway, tried from another machine: who is let in, who is not, and the life of its certificates.
+
+The tests stand in the order of an operator's year, on one host.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import stat
+import subprocess
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import NameOID
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
+
+HOST, CLIENT = "mtls-gateway", "mtls-client"
+ETC = "/etc/openclaw/main/mtls"
+SITE = "/etc/nginx/conf.d/openclaw-main.conf"
+PASSPHRASE = "opens-the-bundles-of-a-throw-away-host"
+DAY = datetime.timedelta(days=1)
+# What a client does that no tool of the host's does: open a WebSocket, and keep it open until the other side ends it.
+WEBSOCKET = """
+import base64, json, os, socket, ssl, struct, sys, time
+name, folder, who, seconds = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
+context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+context.load_cert_chain(f"{folder}/{who}.pem", f"{folder}/{who}.key")
+door = context.wrap_socket(socket.create_connection((name, 443), timeout=10), server_hostname=name)
+key = base64.b64encode(os.urandom(16)).decode()
+door.sendall((f"GET / HTTP/1.1\\r\\nHost: {name}\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+              f"Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: {key}\\r\\n\\r\\n").encode())
+said = b""
+while b"connect.challenge" not in said:
+    piece = door.recv(4096)
+    if not piece:
+        sys.exit(f"closed: {said!r}")
+    said += piece
+print(said.split(b"\\r\\n")[0].decode(), flush=True)
+if seconds:
+    # Whoever does not answer the challenge is disconnected after 15 s.
+    client = {"id": "gateway-client", "version": "1.0.0", "platform": "linux", "mode": "backend"}
+    wish = {"minProtocol": 4, "maxProtocol": 4, "client": client, "auth": {"token": sys.stdin.read()}, "role": "operator", "scopes": []}
+    text = json.dumps({"type": "req", "id": "1", "method": "connect", "params": wish}).encode()
+    mask = os.urandom(4)
+    head = bytes([0x81, 0x80 | 126]) + struct.pack(">H", len(text)) + mask
+    door.sendall(head + bytes(each ^ mask[at % 4] for at, each in enumerate(text)))
+    print("hello" if b"hello-ok" in door.recv(65536) else "refused", flush=True)
+begun, ended = time.monotonic(), "open"
+while time.monotonic() - begun < seconds and ended == "open":
+    door.settimeout(0.5)
+    try:
+        ended = "open" if door.recv(65536) else "closed"
+    except TimeoutError:
+        continue
+    except OSError:
+        ended = "closed"
+print(ended, round(time.monotonic() - begun, 1), flush=True)
+"""
+
+
+class Caller:
+    """The other machine."""
+
+    def __init__(self, host: lab.Host, bundles: Path) -> None:
+        self.host, self.bundles = host, bundles
+
+    def give(self, folder: str = "/root/now") -> str:
+        """Hand it what stands on the controller."""
+        self.host.run(f"mkdir -p {folder}")
+        subprocess.run(["docker", "cp", f"{self.bundles}/{HOST}/.", f"{CLIENT}:{folder}"], check=True, capture_output=True)
+        return folder
+
+    def ask(
+        self, path: str, *, who: str = "alice", folder: str = "/root/now", token: str = "", more: str = "", body: str = ""
+    ) -> tuple[int, str]:
+        """Status and body; 0 where there is no answer. The token travels in no argument."""
+        certificate = f"--cert {folder}/{who}.pem --key {folder}/{who}.key" if who else ""
+        lines = [f'header = "Authorization: Bearer {token}"'] if token else []
+        if body:
+            lines += ['header = "Content-Type: application/json"', f"data = {json.dumps(body)}"]
+        said = self.host.run(
+            f"curl -s -m 15 -w '\\n%{{http_code}}' --cacert {folder}/ca.pem {certificate} {more} -K - https://{HOST}{path}",
+            stdin="\n".join(lines) + "\n",
+            check=False,
+        )
+        text, _, status = said.rpartition("\n")
+        return int(status or 0), text
+
+    def call(self, token: str, **options: t.Any) -> int:
+        """The status of a call that needs the gateway's token."""
+        return self.ask("/tools/invoke", token=token, body='{"tool":"sessions_list","args":{}}', **options)[0]
+
+    def websocket(self, seconds: float = 0, who: str = "alice", folder: str = "/root/now") -> str:
+        return self.host.run(f"python3 /root/websocket.py {HOST} {folder} {who} {seconds}", check=False)
+
+    def hold(self, who: str, token: str) -> None:
+        """Open a WebSocket and leave it open; held() says whether it still is."""
+        self.host.write("/root/token", token)
+        self.host.run(f"nohup python3 /root/websocket.py {HOST} /root/now {who} 600 < /root/token > /root/held-{who} 2>&1 & sleep 3")
+        assert self.held(who).splitlines() == ["HTTP/1.1 101 Switching Protocols", "hello"]
+
+    def held(self, who: str) -> str:
+        return self.host.read(f"/root/held-{who}")
+
+    def serial(self) -> str:
+        """The serial number of the certificate that the server shows."""
+        return self.host.run(f"openssl s_client -connect {HOST}:443 </dev/null 2>/dev/null | openssl x509 -noout -serial")
+
+
+class Door(t.NamedTuple):
+    """A gateway with a door, who calls it, and where its inventory is."""
+
+    host: lab.Host
+    caller: Caller
+    folder: Path
+    first: lab.Run
+
+    def play(self, playbook: str, *words: str, environment: t.Mapping[str, str] | None = None, **variables: t.Any) -> lab.Run:
+        where = lab.inventory(self.folder, {HOST: {}}, **{**VARIABLES, "mtls_bundles_path": str(self.caller.bundles), **variables})
+        return lab.play(playbook, where, *words, **(environment or {}))
+
+    def converge(self, **variables: t.Any) -> lab.Run:
+        run = self.play("site", "--tags", "gateway,mtls", **variables)
+        assert run.status == 0, run.output
+        return run
+
+
+VARIABLES: dict[str, t.Any] = {
+    "mtls_state": "present",
+    "mtls_clients": ["alice", "bob"],
+    "mtls_bundle_passphrase": PASSPHRASE,
+}
+
+
+@pytest.fixture(scope="module")
+def door(start_shared_gateway: t.Callable[..., Gateway], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder, bundles = tmp_path_factory.mktemp("door"), tmp_path_factory.mktemp("controller") / "bundles"
+    host = start_shared_gateway(HOST).host
+    caller = Caller(lab.up({CLIENT: "debian12"})[CLIENT], bundles)
+    caller.host.write("/root/websocket.py", WEBSOCKET)
+    unfinished = Door(host, caller, folder, lab.Run(0, "", {}))
+    run = unfinished.play("site", "--tags", "gateway,mtls", "--diff", "-vvv")
+    assert run.status == 0, run.output
+    caller.give()
+    try:
+        yield unfinished._replace(first=run)
+    finally:
+        lab.down([CLIENT])
+
+
+def authority(host: lab.Host, name: str = "ca-1") -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority on the host."""
+    certificate = x509.load_pem_x509_certificate(host.read(f"{ETC}/ca/{name}.pem").encode())
+    key = serialization.load_pem_private_key(host.read(f"{ETC}/ca/{name}.key").encode(), None)
+    return certificate, t.cast(ec.EllipticCurvePrivateKey, key)
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey) -> str:
+    layout = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, layout, serialization.NoEncryption()).decode()
+
+
+def certified(
+    name: str,
+    begins: datetime.timedelta,
+    ends: datetime.timedelta,
+    by: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None,
+    is_authority: bool = False,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A certificate and its key; signed by itself where nobody else is named."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(by[0].subject if by else subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
+        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+    )
+    return made.sign(by[1] if by else key, hashes.SHA256()), key
+
+
+def put(caller: Caller, who: str, made: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> None:
+    caller.host.write(f"/root/now/{who}.pem", made[0].public_bytes(serialization.Encoding.PEM).decode())
+    caller.host.write(f"/root/now/{who}.key", pem_of(made[1]))
+
+
+def text_of(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+# Who is let in.
+
+
+def test_a_client_with_certificate_and_token_is_let_in(door: Door) -> None:
+    assert door.caller.call(door.host.token()) == 200
+
+
+def test_a_websocket_opens_with_the_challenge(door: Door) -> None:
+    assert door.caller.websocket().splitlines()[0] == "HTTP/1.1 101 Switching Protocols"
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "ours", "verified"),
+    [
+        pytest.param(-2 * DAY, DAY, False, "unable to verify the first certificate|self-signed|unable to get", id="of-a-foreign-authority"),
+        pytest.param(-2 * DAY, -DAY, True, "certificate has expired", id="expired"),
+        pytest.param(DAY, 2 * DAY, True, "certificate is not yet valid", id="not-yet-valid"),
+    ],
+)
+def test_a_client_is_refused_whose_certificate_is(
+    door: Door, begins: datetime.timedelta, ends: datetime.timedelta, ours: bool, verified: str
+) -> None:
+    by = authority(door.host) if ours else certified("Somebody else", -2 * DAY, 2 * DAY, is_authority=True)
+    put(door.caller, "mallory", certified("alice", begins, ends, by))
+    status, text = door.caller.ask("/startupz", who="mallory", token=door.host.token())
+    assert (status, "The SSL certificate error" in text) == (400, True)
+    logged = json.loads(door.host.read("/var/log/nginx/openclaw-main.access.log").splitlines()[-1])
+    assert logged["status"] == 400
+    assert [words for words in verified.split("|") if words in logged["verified"]], logged
+
+
+def test_a_certificate_that_the_test_signed_for_today_is_let_in(door: Door) -> None:
+    # What the refusals above owe to the dates alone.
+    put(door.caller, "mallory", certified("alice", -DAY, DAY, authority(door.host)))
+    assert door.caller.ask("/startupz", who="mallory")[0] == 200
+
+
+def test_a_client_without_a_certificate_is_refused(door: Door) -> None:
+    status, text = door.caller.ask("/startupz", who="", token=door.host.token())
+    assert (status, "No required SSL certificate was sent" in text) == (400, True)
+
+
+@pytest.mark.parametrize("token", ["", "a-wrong-one"])
+def test_a_certificate_without_the_token_is_not_enough(door: Door, token: str) -> None:
+    assert door.caller.call(token) == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Real-IP: 127.0.0.1",
+        "Forwarded: for=127.0.0.1;proto=https",
+        "X-Forwarded-Host: 127.0.0.1:18789",
+        "X-Forwarded-User: alice",
+        "X-OpenClaw-Client-CN: alice",
+        "X-OpenClaw-Client-Verify: SUCCESS",
+        "X-OpenClaw-Scopes: operator.admin",
+        "Tailscale-User-Login: alice@example.com",
+    ],
+)
+def test_a_forged_header_changes_nothing(door: Door, header: str) -> None:
+    forged = f"-H '{header}'"
+    # Without the token, only loopback is told more than that it started.
+    assert door.caller.ask("/startupz", more=forged) == (200, '{"ok":true,"status":"started"}')
+    assert door.caller.call("", more=forged) == 401
+
+
+def test_the_gateway_is_sent_none_of_the_forged_headers(door: Door) -> None:
+    # In the gateway's place, something that says what it was sent.
+    door.host.run(
+        f"sed 's/18789/18799/; s/listen \\(\\[::\\]:\\)\\?80;/listen \\18088;/; s/443 ssl/8443 ssl/; s/openclaw_main/openclaw_echo/g' {SITE}"
+        " > /etc/nginx/conf.d/echo.conf && nginx -s reload"
+    )
+    echo = (
+        "import http.server\nclass H(http.server.BaseHTTPRequestHandler):\n def do_GET(self):\n  self.send_response(200)\n"
+        "  self.end_headers()\n  self.wfile.write(str(self.headers).encode())\nhttp.server.HTTPServer(('127.0.0.1',18799),H).handle_request()\n"
+    )
+    door.host.write("/root/echo.py", echo)
+    door.host.run("nohup python3 /root/echo.py >/dev/null 2>&1 & sleep 1")
+    names = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-OpenClaw-Client-CN", "X-OpenClaw-Scopes", "Tailscale-User-Login")
+    forged = " ".join(f"-H '{name}: forged'" for name in names)
+    told = door.caller.host.run(
+        f"curl -s -m 10 --cacert /root/now/ca.pem --cert /root/now/alice.pem --key /root/now/alice.key {forged}"
+        f" https://{HOST}:8443/"
+    )
+    door.host.run("rm /etc/nginx/conf.d/echo.conf && nginx -s reload")
+    assert "X-Forwarded-For: " in told
+    assert "forged" not in told
+
+
+def test_tls_1_1_is_refused_by_the_server(door: Door) -> None:
+    words = f"openssl s_client -connect {HOST}:443 -cipher DEFAULT@SECLEVEL=0"
+    for version, accepted in (("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)):
+        told = door.caller.host.run(f"{words} {version} </dev/null 2>&1", check=False)
+        assert ("Server certificate" in told) is accepted, told
+        assert ("alert protocol version" in told) is not accepted, told
+
+
+def test_a_session_cannot_be_resumed(door: Door) -> None:
+    script = (
+        "import socket,ssl\nc=ssl.create_default_context(cafile='/root/now/ca.pem')\n"
+        "c.load_cert_chain('/root/now/alice.pem','/root/now/alice.key')\nc.maximum_version=ssl.TLSVersion.TLSv1_2\ns=None\n"
+        f"for _ in range(2):\n w=c.wrap_socket(socket.create_connection(('{HOST}',443)),server_hostname='{HOST}',session=s)\n"
+        " s=w.session; print(w.session_reused); w.close()\n"
+    )
+    door.caller.host.write("/root/resume.py", script)
+    assert door.caller.host.run("python3 /root/resume.py").split() == ["False", "False"]
+
+
+def test_the_gateway_itself_cannot_be_reached_from_outside(door: Door) -> None:
+    assert door.caller.host.run(f"curl -s -m 5 http://{HOST}:18789/healthz; echo $?", check=False).strip() == "7"
+
+
+def test_plain_http_leads_to_the_door(door: Door) -> None:
+    head = door.caller.host.run(f"curl -sI -m 5 'http://{HOST}/chat?x=1'")
+    assert head.split()[1] == "301"
+    assert f"Location: https://{HOST}/chat?x=1" in head
+
+
+def test_answers_carry_the_security_headers_once(door: Door) -> None:
+    head = door.caller.ask("/", more="-D - -o /dev/null")[1].lower()
+    for name in ("strict-transport-security", "x-content-type-options", "x-frame-options", "referrer-policy", "content-security-policy"):
+        assert head.count(f"{name}:") == 1, name
+    assert "nginx/" not in head
+
+
+def test_the_log_names_the_client_and_not_the_query(door: Door) -> None:
+    door.caller.ask("/healthz?secret=of-nobody")
+    last = door.host.read("/var/log/nginx/openclaw-main.access.log").splitlines()[-1]
+    logged = json.loads(last)
+    assert (logged["client"], logged["path"], logged["status"]) == ("alice", "/healthz", 200)
+    assert "of-nobody" not in last
+    assert "/var/log/nginx/*.log" in door.host.read("/etc/logrotate.d/nginx")
+
+
+def test_too_large_and_too_many_requests_are_refused(door: Door) -> None:
+    door.caller.host.run("truncate -s 21M /root/large")
+    assert door.caller.ask("/tools/invoke", more="--data-binary @/root/large")[0] == 413
+    many = (
+        "curl -s -m 60 -o /dev/null -w '%{http_code}\\n' --cacert /root/now/ca.pem --cert /root/now/alice.pem"
+        f" --key /root/now/alice.key -Z --parallel-max 50 'https://{HOST}/healthz?[1-1500]'"
+    )
+    statuses = door.caller.host.run(many, check=False).split()
+    assert {"200", "429"} <= set(statuses)
+
+
+# What is handed out.
+
+
+def test_what_clients_need_is_on_the_controller_for_its_owner_only(door: Door) -> None:
+    folder = door.caller.bundles / HOST
+    names = {"ca.pem", *(f"{who}.{ending}" for who in ("alice", "bob") for ending in ("p12", "pem", "key"))}
+    assert {path.name for path in folder.iterdir()} == names
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    key, certificate, _ = pkcs12.load_key_and_certificates((folder / "alice.p12").read_bytes(), PASSPHRASE.encode())
+    assert certificate == x509.load_pem_x509_certificate((folder / "alice.pem").read_bytes())
+    assert pem_of(t.cast(ec.EllipticCurvePrivateKey, key))
+
+
+def test_no_key_was_in_what_the_first_run_printed(door: Door) -> None:
+    assert "PRIVATE KEY" not in door.first.output
+    assert PASSPHRASE not in door.first.output
+    for path in (door.caller.bundles / HOST).glob("*.key"):
+        assert path.read_text().splitlines()[1] not in door.first.output
+
+
+def test_only_root_reads_the_keys_on_the_host(door: Door) -> None:
+    assert door.host.run(f"stat -c '%U %a' {ETC}").split() == ["root", "700"]
+    assert door.host.run(f"runuser -u openclaw -- cat {ETC}/server/current/key.pem 2>&1; echo $?").split()[-1] == "1"
+    modes = door.host.run(f"find {ETC} -name '*key*' -o -name '*.p12' | xargs stat -L -c %a").split()
+    assert set(modes) == {"600"}
+
+
+def test_a_second_run_changes_nothing_and_predicts_nothing(door: Door) -> None:
+    with lab.untouched(door.host):
+        assert door.converge().changed(HOST) == 0
+        run = door.play("site", "--tags", "gateway,mtls", "--check", "--diff")
+        assert (run.status, run.changed(HOST)) == (0, 0), run.output
+
+
+def test_the_verdict_counts_the_days(door: Door, tmp_path: Path) -> None:
+    run = door.play("health", environment={"ANSIBLE_SHOW_CUSTOM_STATS": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
+    assert run.status == 0, run.output
+    stats = json.loads(run.output.partition("CUSTOM STATS:")[2].partition("RUN: ")[2])
+    figures = stats["openclaw_gateways"][HOST]["figures"]
+    assert (figures["certificate_days_left"], figures["clients_days_left"]) == (396, 396)
+    assert (figures["authority_days_left"], figures["revocation_list_days_left"]) == (3649, 179)
+
+
+# What the inventory may not say.
+
+
+def bad_inputs() -> list[t.Any]:
+    good, other = certified("Good", -DAY, 100 * DAY, is_authority=True), certified("Other", -DAY, 100 * DAY, is_authority=True)
+    later = certified("Later", DAY, 100 * DAY, is_authority=True)
+    plain = certified("Plain", -DAY, 100 * DAY)
+    locked = (
+        good[1]
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"right"))
+        .decode()
+    )
+
+    def given(certificate: str, key: str, **more: t.Any) -> dict[str, t.Any]:
+        return {"mtls_ca_source": "inventory", "mtls_ca_certificate": certificate, "mtls_ca_key": key, **more}
+
+    fine, key = text_of(good[0]), pem_of(good[1])
+    rows: dict[str, tuple[dict[str, t.Any], list[str]]] = {
+        "a-certificate-that-is-none": (given("none", key), ["mtls_ca_certificate", "there is no certificate in it"]),
+        "a-broken-certificate": (given(fine.replace("M", "A", 3), key), ["mtls_ca_certificate", "cannot be read"]),
+        "a-broken-key": (given(fine, key[:80] + "\n-----END PRIVATE KEY-----\n"), ["mtls_ca_key", "cannot be read as a private key"]),
+        "a-key-of-another": (given(fine, pem_of(other[1])), ["mtls_ca_key", "does not belong to the certificate"]),
+        "no-authority": (given(text_of(plain[0]), pem_of(plain[1])), ["it is not one of an authority"]),
+        "an-authority-that-has-not-begun": (given(text_of(later[0]), pem_of(later[1])), ["it is valid from", "Set the host's clock"]),
+        "a-wrong-passphrase": (given(fine, locked, mtls_ca_passphrase="wrong"), ["mtls_ca_passphrase does not open it"]),
+        "no-passphrase": (given(fine, locked), ["it is encrypted and there is no passphrase", "Set mtls_ca_passphrase"]),
+        "no-key": (given(fine, ""), ["mtls_ca_key", "it is empty"]),
+        "a-name-that-clients-use-is-missing": ({"mtls_names": ["elsewhere.example"]}, [f"would not carry {HOST}", "Add it to mtls_names"]),
+        "a-name-that-is-none": ({"mtls_names": [HOST, "no name"]}, ["mtls_names: no name", "neither a host name nor an IP address"]),
+        "a-client-with-a-path": ({"mtls_clients": ["../../alice"]}, ["mtls_clients: ../../alice"]),
+        "a-client-that-is-revoked-too": ({"mtls_revoked": ["bob"]}, ["mtls_clients: bob", "mtls_revoked has the same name"]),
+        "the-hosts-own-name": ({"mtls_clients": ["health"]}, ["the host itself is called so"]),
+        "one-port-for-both": ({"mtls_http_port": 443}, ["mtls_http_port", "it is mtls_port as well"]),
+        "a-port-that-is-taken": ({"mtls_port": 22}, ["mtls_port 22", "sshd", "listens on it"]),
+        "the-gateways-own-port": ({"mtls_port": 18789}, ["mtls_port 18789", "openclaw-gateway.service"]),
+    }
+    return [pytest.param(variables, words, id=name) for name, (variables, words) in rows.items()]
+
+
+@pytest.mark.parametrize(("variables", "words"), bad_inputs())
+def test_bad_input_is_refused_and_nothing_is_touched(door: Door, variables: dict[str, t.Any], words: list[str]) -> None:
+    with lab.untouched(door.host):
+        run = door.play("site", "--tags", "mtls", **variables)
+        lab.assert_refused(run, words)
+    for secret in ("PRIVATE KEY", "mtls_ca_key: -----"):
+        assert secret not in run.output
+    assert door.caller.ask("/startupz")[0] == 200
+
+
+def test_a_key_that_is_missing_on_the_host_is_told_of(door: Door) -> None:
+    door.host.run(f"mv {ETC}/ca/ca-1.key /root/")
+    with lab.untouched(door.host):
+        lab.assert_refused(door.play("site", "--tags", "mtls"), ["ca-1.key", "it is not there", "Put it back"])
+    door.host.run(f"mv /root/ca-1.key {ETC}/ca/")
+
+
+def test_a_wrong_word_for_what_to_rotate_is_told_of(door: Door) -> None:
+    with lab.untouched(door.host):
+        lab.assert_refused(
+            door.play("rotate", "-e", "rotate=mtls_cat"), ["there is no such credential", "mtls_server, mtls_client, mtls_ca"]
+        )
+        lab.assert_refused(
+            door.play("rotate", "-e", "rotate=mtls_client", "-e", "rotate_client=carol"), ["rotate_client carol", "alice, bob, health"]
+        )
+
+
+def test_settings_that_nginx_refuses_are_taken_back(door: Door) -> None:
+    with lab.untouched(door.host):
+        run = door.play("site", "--tags", "mtls", mtls_requests_per_second=0)
+        lab.assert_refused(run, ["nginx does not run with", "invalid rate", "The former files are back, and nginx runs on"])
+    assert door.caller.ask("/startupz")[0] == 200
+
+
+# The operator's year.
+
+
+def test_chat_completions_are_there_by_option(door: Door) -> None:
+    body = json.dumps({"model": "openclaw", "messages": [{"role": "user", "content": "hello"}]})
+
+    def status() -> int:
+        return door.caller.ask("/v1/chat/completions", token=door.host.token(), body=body, more="-m 60")[0]
+
+    assert status() == 404
+    door.converge(mtls_chat_completions=True)
+    assert status() not in (0, 400, 401, 403, 404)
+    assert door.caller.ask("/v1/chat/completions", body=body)[0] == 401
+    door.converge()
+    assert status() == 404
+
+
+def test_a_site_of_the_operators_is_left_alone(door: Door) -> None:
+    door.host.write("/etc/nginx/sites-enabled/theirs", "server { listen 8080; return 200 theirs; }\n")
+    door.host.run("nginx -s reload")
+    door.converge(mtls_requests_per_second=45)
+    door.converge()
+    assert door.caller.host.run(f"curl -s -m 5 http://{HOST}:8080/") == "theirs"
+
+
+def test_the_servers_certificate_is_rotated_without_a_dropped_connection(door: Door) -> None:
+    before = door.caller.serial()
+    door.caller.hold("alice", door.host.token())
+    run = door.play("rotate", "-e", "rotate=mtls_server")
+    assert run.status == 0, run.output
+    assert door.caller.serial() != before
+    # Longer than the play: the gateway ends nothing that has answered its challenge.
+    assert "closed" not in door.caller.held("alice")
+    assert door.caller.call(door.host.token()) == 200
+    assert door.converge().changed(HOST) == 0
+
+
+def test_any_run_renews_what_has_few_days_left(door: Door) -> None:
+    before = door.caller.serial()
+    former = door.caller.give("/root/former")
+    door.converge(mtls_renew_before_days=397)
+    assert door.caller.serial() != before
+    door.caller.give()
+    assert door.caller.host.run("cmp /root/former/alice.pem /root/now/alice.pem >/dev/null; echo $?", check=False).strip() == "1"
+    # Who has not yet fetched the new one is let in with the old one.
+    assert door.caller.ask("/startupz", folder=former)[0] == 200
+    assert door.caller.ask("/startupz")[0] == 200
+    assert door.converge().changed(HOST) == 0
+
+
+def test_whoever_is_revoked_is_out_at_once(door: Door) -> None:
+    door.caller.hold("bob", door.host.token())
+    assert door.caller.ask("/startupz", who="bob")[0] == 200
+    door.converge(mtls_clients=["alice"], mtls_revoked=["bob"])
+    assert "closed" in door.caller.held("bob")
+    for folder in ("/root/now", "/root/former"):
+        status, text = door.caller.ask("/startupz", who="bob", folder=folder)
+        assert (status, "The SSL certificate error" in text) == (400, True)
+    assert "certificate revoked" in json.loads(door.host.read("/var/log/nginx/openclaw-main.access.log").splitlines()[-1])["verified"]
+    assert door.caller.call(door.host.token()) == 200
+    assert list((door.caller.bundles / HOST).glob("bob.*")) == []
+    assert door.host.run(f"find {ETC}/clients/bob -name 'key*' -o -name '*.p12'") == ""
+    assert door.converge(mtls_clients=["alice"], mtls_revoked=["bob"]).changed(HOST) == 0
+
+
+def test_a_name_that_is_revoked_is_refused_with_a_certificate_nobody_knows_of(door: Door) -> None:
+    put(door.caller, "mallory", certified("bob", -DAY, DAY, authority(door.host)))
+    assert door.caller.ask("/startupz", who="mallory")[0] == 403
+
+
+def test_whoever_comes_back_gets_another_certificate_and_the_old_one_stays_refused(door: Door) -> None:
+    door.converge()
+    door.caller.give()
+    assert door.caller.ask("/startupz", who="bob")[0] == 200
+    assert door.caller.ask("/startupz", who="bob", folder="/root/former")[0] == 400
+
+
+def test_a_rotated_clients_former_certificate_is_refused(door: Door) -> None:
+    door.caller.give("/root/former")
+    run = door.play("rotate", "-e", "rotate=mtls_client", "-e", "rotate_client=alice")
+    assert run.status == 0, run.output
+    door.caller.give()
+    assert door.caller.ask("/startupz", folder="/root/former")[0] == 400
+    assert door.caller.ask("/startupz", who="bob", folder="/root/former")[0] == 200
+    assert door.caller.ask("/startupz")[0] == 200
+    assert door.converge().changed(HOST) == 0
+
+
+def test_an_expired_revocation_list_is_told_of_and_renewed(door: Door) -> None:
+    certificate, key = authority(door.host)
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(certificate.subject).last_update(now - 9 * DAY).next_update(now - DAY)
+    door.host.write(f"{ETC}/crl.pem", made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode())
+    door.host.run("nginx -s reload")
+    run = door.play("health")
+    assert run.status != 0
+    assert lab.squeezed("the revocation list of the door: it has expired") in lab.squeezed(run.output)
+    assert door.caller.ask("/startupz")[0] == 400
+    door.converge()
+    assert door.caller.ask("/startupz")[0] == 200
+    assert door.play("health").status == 0
+
+
+def test_a_door_that_does_not_open_is_told_of(door: Door) -> None:
+    door.host.run("systemctl stop nginx")
+    run = door.play("health")
+    assert run.status != 0
+    assert lab.squeezed(f"https://{HOST}:443: nothing listens there") in lab.squeezed(run.output)
+    door.converge()
+    assert door.caller.ask("/startupz")[0] == 200
+
+
+def test_while_authorities_change_both_clients_are_let_in(door: Door) -> None:
+    former = door.caller.give("/root/former")
+    run = door.play("rotate", "-e", "rotate=mtls_ca")
+    assert run.status == 0, run.output
+    now = door.caller.give()
+    # The new one alone, which is what is left after the overlap.
+    alone = first_certificate((door.caller.bundles / HOST / "ca.pem").read_text())
+    door.caller.host.run(f"cp -r {now} /root/alone")
+    door.caller.host.write("/root/alone/ca.pem", alone)
+    for folder in (former, now, "/root/alone"):
+        assert door.caller.call(door.host.token(), folder=folder) == 200, folder
+    assert door.converge().changed(HOST) == 0
+    # A rotation in between keeps both.
+    assert door.play("rotate", "-e", "rotate=mtls_server").status == 0
+    for folder in (former, "/root/alone"):
+        assert door.caller.call(door.host.token(), folder=folder) == 200, folder
+
+
+def first_certificate(text: str) -> str:
+    return text.partition("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n"
+
+
+def test_the_former_authority_leaves_when_the_overlap_is_over(door: Door) -> None:
+    door.converge(mtls_ca_overlap_days=0)
+    assert door.caller.ask("/startupz", folder="/root/alone")[0] == 200
+    assert door.caller.ask("/startupz", more="--cacert /root/alone/ca.pem", folder="/root/former")[0] == 400
+    assert door.host.run(f"ls {ETC}/ca").split() == ["ca-2.cross", "ca-2.key", "ca-2.pem"]
+    assert door.converge().changed(HOST) == 0
+
+
+def test_an_authority_of_the_controllers_never_gets_to_the_host(door: Door, tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    given = {"mtls_ca_source": "controller", "mtls_ca_path": str(folder), "mtls_ca_passphrase": "opens-it"}
+    door.converge(**given)
+    assert stat.S_IMODE((folder / "ca-1.key").stat().st_mode) == 0o600
+    assert "ENCRYPTED" in (folder / "ca-1.key").read_text()
+    door.caller.give()
+    assert door.caller.call(door.host.token()) == 200
+    line = (folder / "ca-1.key").read_text().splitlines()[3]
+    assert door.host.run(f"grep -rlF -- '{line}' /etc /tmp /root /var/tmp 2>/dev/null", check=False) == ""
+    assert door.converge(**given).changed(HOST) == 0
+    run = door.play("rotate", "-e", "rotate=mtls_ca", **given)
+    assert run.status == 0, run.output
+    assert door.caller.call(door.host.token()) == 200
+    (folder / "ca-2.key").unlink()
+    with lab.untouched(door.host):
+        lab.assert_refused(door.play("site", "--tags", "mtls", **given), ["ca-2.key", "it is not there"])
+
+
+def test_an_authority_of_the_inventorys_is_changed_by_it(door: Door) -> None:
+    one, two = (certified(name, -DAY, 1000 * DAY, is_authority=True) for name in ("One", "Two"))
+    first = {"mtls_ca_source": "inventory", "mtls_ca_certificate": text_of(one[0]), "mtls_ca_key": pem_of(one[1])}
+    run = door.converge(**first)
+    assert pem_of(one[1]).splitlines()[1] not in run.output
+    former = door.caller.give("/root/former")
+    assert door.caller.call(door.host.token(), folder=former) == 200
+    with lab.untouched(door.host):
+        lab.assert_refused(door.play("rotate", "-e", "rotate=mtls_ca", **first), ["mtls_ca_source is inventory", "mtls_ca_former"])
+    second = {**first, "mtls_ca_certificate": text_of(two[0]), "mtls_ca_key": pem_of(two[1]), "mtls_ca_former": [text_of(one[0])]}
+    door.converge(**second)
+    now = door.caller.give()
+    for folder in (former, now):
+        assert door.caller.call(door.host.token(), folder=folder) == 200, folder
+    assert door.converge(**second).changed(HOST) == 0
+    door.converge(**{**second, "mtls_ca_former": []})
+    assert door.caller.ask("/startupz", folder=former, more=f"--cacert {now}/ca.pem")[0] in (0, 400)
+    door.caller.give()
+    assert door.caller.call(door.host.token()) == 200
+
+
+def test_a_door_that_is_taken_away_leaves_the_operators_site(door: Door) -> None:
+    door.converge(mtls_state="absent")
+    assert door.caller.ask("/startupz")[0] == 0
+    assert door.caller.host.run(f"curl -s -m 5 http://{HOST}:8080/") == "theirs"
+    assert "trustedProxies" not in door.host.settings()["gateway"]
+    assert "authorities.pem" in door.host.run(f"ls {ETC}")
+    assert door.converge(mtls_state="absent").changed(HOST) == 0
+    assert door.play("health").status == 0
+
+
+def test_retiring_takes_an_nginx_away_that_nobody_else_needs(door: Door) -> None:
+    door.host.run("rm /etc/nginx/sites-enabled/theirs")
+    door.converge()
+    run = door.play("retire", "-e", "retire_purge=true")
+    assert run.status == 0, run.output
+    assert "nginx " not in door.host.run("dpkg-query -W -f '${Package} ${db:Status-Status}\\n' | grep -w installed")
+    assert door.host.run("ls -d /etc/openclaw/main 2>&1; echo $?", check=False).split()[-1] == "2"
+
