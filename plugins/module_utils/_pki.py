@@ -239,12 +239,12 @@ def octets(serial: int) -> str:
 
 def asn1_time(seconds: float) -> str:
     """A time as community.crypto takes it."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y%m%d%H%M%SZ")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y%m%d%H%M%SZ")
 
 
 def day(seconds: float) -> str:
     """A time as a person reads it."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def days_left(until: float, now: float) -> int:
@@ -256,7 +256,7 @@ def _seconds(read: t.Any, name: str) -> float:
     """A time of a certificate. Its names with ``_utc`` are newer than the cryptography of Debian 12."""
     when = getattr(read, f"{name}_utc", None)
     if when is None:
-        when = getattr(read, name).replace(tzinfo=datetime.timezone.utc)
+        when = getattr(read, name).replace(tzinfo=datetime.UTC)
     return float(when.timestamp())
 
 

@@ -379,11 +379,16 @@ class Gateway:
 
     def look_through(self, door: Door) -> health.Observations:
         """The same gateway as its clients see it."""
-        client, seen = door.client, health.Observations(str(door.client.origin), min_days_left=self.params["min_days_left"])
+        client, seen = (
+            door.client,
+            health.Observations(str(door.client.origin), min_days_left=self.params["min_days_left"]),
+        )
         seen.probes["startupz"] = self.probe(lambda: client.request("/startupz"))
         if health.is_started(seen.probes["startupz"]):
             if self.token:
-                call = functools.partial(client.request, "/tools/invoke", token=self.token, body=CALL, patience=REFUSAL_DELAY)
+                call = functools.partial(
+                    client.request, "/tools/invoke", token=self.token, body=CALL, patience=REFUSAL_DELAY
+                )
                 seen.probes["authenticated_call"] = self.probe(call)
             if self.params["check_websocket"]:
                 seen.probes["websocket"] = self.probe(lambda: client.first_message("/"))

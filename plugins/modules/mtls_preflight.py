@@ -266,6 +266,7 @@ class Host:
         for path in sorted((self.directory / kind).glob("*/cert.pem")):
             if path.parent.is_symlink():
                 continue
+            read = None
             text, key = _host.read_text(str(path)), _host.read_text(str(path.with_name("key.pem")))
             try:
                 read = _pki.certificate(str(path), text) if _pki.HAS_CRYPTOGRAPHY else None
@@ -337,9 +338,7 @@ def revoked_serials(host: Host, issue: t.Sequence[t.Mapping[str, t.Any]]) -> lis
     return found
 
 
-def lists(
-    host: Host, revoked: t.Sequence[tuple[_pki.Certificate, float]]
-) -> tuple[list[dict[str, t.Any]], bool]:
+def lists(host: Host, revoked: t.Sequence[tuple[_pki.Certificate, float]]) -> tuple[list[dict[str, t.Any]], bool]:
     """The revocation list of every trusted authority, nginx wants them all, and whether one refuses somebody anew."""
     text = _host.read_text(str(host.directory / "crl.pem"))
     there = _pki.revocation_lists(text) if _pki.HAS_CRYPTOGRAPHY else []
@@ -360,7 +359,9 @@ def lists(
                 remedy = "Issue its clients anew, and take it out of mtls_ca_former."
                 host.warnings.append(
                     OpenClawError(
-                        f"The authority {authority.name}", f"{reason}, and there is none: nginx refuses its clients", remedy
+                        f"The authority {authority.name}",
+                        f"{reason}, and there is none: nginx refuses its clients",
+                        remedy,
                     )
                 )
                 continue

@@ -80,11 +80,20 @@ class Caller:
     def give(self, folder: str = "/root/now") -> str:
         """Hand it what stands on the controller."""
         self.host.run(f"mkdir -p {folder}")
-        subprocess.run(["docker", "cp", f"{self.bundles}/{HOST}/.", f"{CLIENT}:{folder}"], check=True, capture_output=True)
+        subprocess.run(
+            ["docker", "cp", f"{self.bundles}/{HOST}/.", f"{CLIENT}:{folder}"], check=True, capture_output=True
+        )
         return folder
 
     def ask(
-        self, path: str, *, who: str = "alice", folder: str = "/root/now", token: str = "", more: str = "", body: str = ""
+        self,
+        path: str,
+        *,
+        who: str = "alice",
+        folder: str = "/root/now",
+        token: str = "",
+        more: str = "",
+        body: str = "",
     ) -> tuple[int, str]:
         """Status and body; 0 where there is no answer. The token travels in no argument."""
         certificate = f"--cert {folder}/{who}.pem --key {folder}/{who}.key" if who else ""
@@ -109,7 +118,9 @@ class Caller:
     def hold(self, who: str, token: str) -> None:
         """Open a WebSocket and leave it open; held() says whether it still is."""
         self.host.write("/root/token", token)
-        self.host.run(f"nohup python3 /root/websocket.py {HOST} /root/now {who} 600 < /root/token > /root/held-{who} 2>&1 & sleep 3")
+        self.host.run(
+            f"nohup python3 /root/websocket.py {HOST} /root/now {who} 600 < /root/token > /root/held-{who} 2>&1 & sleep 3"
+        )
         assert self.held(who).splitlines() == ["HTTP/1.1 101 Switching Protocols", "hello"]
 
     def held(self, who: str) -> str:
@@ -117,7 +128,9 @@ class Caller:
 
     def serial(self) -> str:
         """The serial number of the certificate that the server shows."""
-        return self.host.run(f"openssl s_client -connect {HOST}:443 </dev/null 2>/dev/null | openssl x509 -noout -serial")
+        return self.host.run(
+            f"openssl s_client -connect {HOST}:443 </dev/null 2>/dev/null | openssl x509 -noout -serial"
+        )
 
 
 class Door(t.NamedTuple):
@@ -128,9 +141,12 @@ class Door(t.NamedTuple):
     folder: Path
     first: lab.Run
 
-    def play(self, playbook: str, *words: str, environment: t.Mapping[str, str] | None = None, **variables: t.Any) -> lab.Run:
-        where = lab.inventory(self.folder, {HOST: {}}, **{**VARIABLES, "mtls_bundles_path": str(self.caller.bundles), **variables})
-        return lab.play(playbook, where, *words, **(environment or {}))
+    def play(self, playbook: str, *words: str, **variables: t.Any) -> lab.Run:
+        return lab.play(playbook, self.inventory(**variables), *words)
+
+    def inventory(self, **variables: t.Any) -> Path:
+        given = {**VARIABLES, "mtls_bundles_path": str(self.caller.bundles), **variables}
+        return lab.inventory(self.folder, {HOST: {}}, **given)
 
     def converge(self, **variables: t.Any) -> lab.Run:
         run = self.play("site", "--tags", "gateway,mtls", **variables)
@@ -185,7 +201,9 @@ def certified(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
-        x509.CertificateBuilder(by[0].subject if by else subject, subject, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(
+            by[0].subject if by else subject, subject, key.public_key(), x509.random_serial_number()
+        )
         .not_valid_before(now + begins)
         .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
@@ -216,7 +234,13 @@ def test_a_websocket_opens_with_the_challenge(door: Door) -> None:
 @pytest.mark.parametrize(
     ("begins", "ends", "ours", "verified"),
     [
-        pytest.param(-2 * DAY, DAY, False, "unable to verify the first certificate|self-signed|unable to get", id="of-a-foreign-authority"),
+        pytest.param(
+            -2 * DAY,
+            DAY,
+            False,
+            "unable to verify the first certificate|self-signed|unable to get",
+            id="of-a-foreign-authority",
+        ),
         pytest.param(-2 * DAY, -DAY, True, "certificate has expired", id="expired"),
         pytest.param(DAY, 2 * DAY, True, "certificate is not yet valid", id="not-yet-valid"),
     ],
@@ -282,7 +306,14 @@ def test_the_gateway_is_sent_none_of_the_forged_headers(door: Door) -> None:
     )
     door.host.write("/root/echo.py", echo)
     door.host.run("nohup python3 /root/echo.py >/dev/null 2>&1 & sleep 1")
-    names = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-OpenClaw-Client-CN", "X-OpenClaw-Scopes", "Tailscale-User-Login")
+    names = (
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Forwarded",
+        "X-OpenClaw-Client-CN",
+        "X-OpenClaw-Scopes",
+        "Tailscale-User-Login",
+    )
     forged = " ".join(f"-H '{name}: forged'" for name in names)
     told = door.caller.host.run(
         f"curl -s -m 10 --cacert /root/now/ca.pem --cert /root/now/alice.pem --key /root/now/alice.key {forged}"
@@ -324,7 +355,13 @@ def test_plain_http_leads_to_the_door(door: Door) -> None:
 
 def test_answers_carry_the_security_headers_once(door: Door) -> None:
     head = door.caller.ask("/", more="-D - -o /dev/null")[1].lower()
-    for name in ("strict-transport-security", "x-content-type-options", "x-frame-options", "referrer-policy", "content-security-policy"):
+    for name in (
+        "strict-transport-security",
+        "x-content-type-options",
+        "x-frame-options",
+        "referrer-policy",
+        "content-security-policy",
+    ):
         assert head.count(f"{name}:") == 1, name
     assert "nginx/" not in head
 
@@ -385,7 +422,7 @@ def test_a_second_run_changes_nothing_and_predicts_nothing(door: Door) -> None:
 
 
 def test_the_verdict_counts_the_days(door: Door, tmp_path: Path) -> None:
-    run = door.play("health", environment={"ANSIBLE_SHOW_CUSTOM_STATS": "true", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
+    run = lab.play("health", door.inventory(), ANSIBLE_SHOW_CUSTOM_STATS="true", ANSIBLE_CALLBACK_RESULT_FORMAT="json")
     assert run.status == 0, run.output
     stats = json.loads(run.output.partition("CUSTOM STATS:")[2].partition("RUN: ")[2])
     figures = stats["openclaw_gateways"][HOST]["figures"]
@@ -397,12 +434,19 @@ def test_the_verdict_counts_the_days(door: Door, tmp_path: Path) -> None:
 
 
 def bad_inputs() -> list[t.Any]:
-    good, other = certified("Good", -DAY, 100 * DAY, is_authority=True), certified("Other", -DAY, 100 * DAY, is_authority=True)
+    good, other = (
+        certified("Good", -DAY, 100 * DAY, is_authority=True),
+        certified("Other", -DAY, 100 * DAY, is_authority=True),
+    )
     later = certified("Later", DAY, 100 * DAY, is_authority=True)
     plain = certified("Plain", -DAY, 100 * DAY)
     locked = (
         good[1]
-        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"right"))
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"right"),
+        )
         .decode()
     )
 
@@ -413,17 +457,38 @@ def bad_inputs() -> list[t.Any]:
     rows: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         "a-certificate-that-is-none": (given("none", key), ["mtls_ca_certificate", "there is no certificate in it"]),
         "a-broken-certificate": (given(fine.replace("M", "A", 3), key), ["mtls_ca_certificate", "cannot be read"]),
-        "a-broken-key": (given(fine, key[:80] + "\n-----END PRIVATE KEY-----\n"), ["mtls_ca_key", "cannot be read as a private key"]),
+        "a-broken-key": (
+            given(fine, key[:80] + "\n-----END PRIVATE KEY-----\n"),
+            ["mtls_ca_key", "cannot be read as a private key"],
+        ),
         "a-key-of-another": (given(fine, pem_of(other[1])), ["mtls_ca_key", "does not belong to the certificate"]),
         "no-authority": (given(text_of(plain[0]), pem_of(plain[1])), ["it is not one of an authority"]),
-        "an-authority-that-has-not-begun": (given(text_of(later[0]), pem_of(later[1])), ["it is valid from", "Set the host's clock"]),
-        "a-wrong-passphrase": (given(fine, locked, mtls_ca_passphrase="wrong"), ["mtls_ca_passphrase does not open it"]),
-        "no-passphrase": (given(fine, locked), ["it is encrypted and there is no passphrase", "Set mtls_ca_passphrase"]),
+        "an-authority-that-has-not-begun": (
+            given(text_of(later[0]), pem_of(later[1])),
+            ["it is valid from", "Set the host's clock"],
+        ),
+        "a-wrong-passphrase": (
+            given(fine, locked, mtls_ca_passphrase="wrong"),
+            ["mtls_ca_passphrase does not open it"],
+        ),
+        "no-passphrase": (
+            given(fine, locked),
+            ["it is encrypted and there is no passphrase", "Set mtls_ca_passphrase"],
+        ),
         "no-key": (given(fine, ""), ["mtls_ca_key", "it is empty"]),
-        "a-name-that-clients-use-is-missing": ({"mtls_names": ["elsewhere.example"]}, [f"would not carry {HOST}", "Add it to mtls_names"]),
-        "a-name-that-is-none": ({"mtls_names": [HOST, "no name"]}, ["mtls_names: no name", "neither a host name nor an IP address"]),
+        "a-name-that-clients-use-is-missing": (
+            {"mtls_names": ["elsewhere.example"]},
+            [f"would not carry {HOST}", "Add it to mtls_names"],
+        ),
+        "a-name-that-is-none": (
+            {"mtls_names": [HOST, "no name"]},
+            ["mtls_names: no name", "neither a host name nor an IP address"],
+        ),
         "a-client-with-a-path": ({"mtls_clients": ["../../alice"]}, ["mtls_clients: ../../alice"]),
-        "a-client-that-is-revoked-too": ({"mtls_revoked": ["bob"]}, ["mtls_clients: bob", "mtls_revoked has the same name"]),
+        "a-client-that-is-revoked-too": (
+            {"mtls_revoked": ["bob"]},
+            ["mtls_clients: bob", "mtls_revoked has the same name"],
+        ),
         "the-hosts-own-name": ({"mtls_clients": ["health"]}, ["the host itself is called so"]),
         "one-port-for-both": ({"mtls_http_port": 443}, ["mtls_http_port", "it is mtls_port as well"]),
         "a-port-that-is-taken": ({"mtls_port": 22}, ["mtls_port 22", "sshd", "listens on it"]),
@@ -452,17 +517,21 @@ def test_a_key_that_is_missing_on_the_host_is_told_of(door: Door) -> None:
 def test_a_wrong_word_for_what_to_rotate_is_told_of(door: Door) -> None:
     with lab.untouched(door.host):
         lab.assert_refused(
-            door.play("rotate", "-e", "rotate=mtls_cat"), ["there is no such credential", "mtls_server, mtls_client, mtls_ca"]
+            door.play("rotate", "-e", "rotate=mtls_cat"),
+            ["there is no such credential", "mtls_server, mtls_client, mtls_ca"],
         )
         lab.assert_refused(
-            door.play("rotate", "-e", "rotate=mtls_client", "-e", "rotate_client=carol"), ["rotate_client carol", "alice, bob, health"]
+            door.play("rotate", "-e", "rotate=mtls_client", "-e", "rotate_client=carol"),
+            ["rotate_client carol", "alice, bob, health"],
         )
 
 
 def test_settings_that_nginx_refuses_are_taken_back(door: Door) -> None:
     with lab.untouched(door.host):
         run = door.play("site", "--tags", "mtls", mtls_requests_per_second=0)
-        lab.assert_refused(run, ["nginx does not run with", "invalid rate", "The former files are back, and nginx runs on"])
+        lab.assert_refused(
+            run, ["nginx does not run with", "invalid rate", "The former files are back, and nginx runs on"]
+        )
     assert door.caller.ask("/startupz")[0] == 200
 
 
@@ -509,7 +578,10 @@ def test_any_run_renews_what_has_few_days_left(door: Door) -> None:
     door.converge(mtls_renew_before_days=397)
     assert door.caller.serial() != before
     door.caller.give()
-    assert door.caller.host.run("cmp /root/former/alice.pem /root/now/alice.pem >/dev/null; echo $?", check=False).strip() == "1"
+    assert (
+        door.caller.host.run("cmp /root/former/alice.pem /root/now/alice.pem >/dev/null; echo $?", check=False).strip()
+        == "1"
+    )
     # Who has not yet fetched the new one is let in with the old one.
     assert door.caller.ask("/startupz", folder=former)[0] == 200
     assert door.caller.ask("/startupz")[0] == 200
@@ -524,7 +596,10 @@ def test_whoever_is_revoked_is_out_at_once(door: Door) -> None:
     for folder in ("/root/now", "/root/former"):
         status, text = door.caller.ask("/startupz", who="bob", folder=folder)
         assert (status, "The SSL certificate error" in text) == (400, True)
-    assert "certificate revoked" in json.loads(door.host.read("/var/log/nginx/openclaw-main.access.log").splitlines()[-1])["verified"]
+    assert (
+        "certificate revoked"
+        in json.loads(door.host.read("/var/log/nginx/openclaw-main.access.log").splitlines()[-1])["verified"]
+    )
     assert door.caller.call(door.host.token()) == 200
     assert list((door.caller.bundles / HOST).glob("bob.*")) == []
     assert door.host.run(f"find {ETC}/clients/bob -name 'key*' -o -name '*.p12'") == ""
@@ -557,7 +632,12 @@ def test_a_rotated_clients_former_certificate_is_refused(door: Door) -> None:
 def test_an_expired_revocation_list_is_told_of_and_renewed(door: Door) -> None:
     certificate, key = authority(door.host)
     now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateRevocationListBuilder().issuer_name(certificate.subject).last_update(now - 9 * DAY).next_update(now - DAY)
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(certificate.subject)
+        .last_update(now - 9 * DAY)
+        .next_update(now - DAY)
+    )
     door.host.write(f"{ETC}/crl.pem", made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode())
     door.host.run("nginx -s reload")
     run = door.play("health")
@@ -610,7 +690,11 @@ def test_the_former_authority_leaves_when_the_overlap_is_over(door: Door) -> Non
 
 def test_an_authority_of_the_controllers_never_gets_to_the_host(door: Door, tmp_path: Path) -> None:
     folder = tmp_path / "authority"
-    given = {"mtls_ca_source": "controller", "mtls_ca_path": str(folder), "mtls_ca_passphrase": "opens-it"}
+    given: dict[str, t.Any] = {
+        "mtls_ca_source": "controller",
+        "mtls_ca_path": str(folder),
+        "mtls_ca_passphrase": "opens-it",
+    }
     door.converge(**given)
     assert stat.S_IMODE((folder / "ca-1.key").stat().st_mode) == 0o600
     assert "ENCRYPTED" in (folder / "ca-1.key").read_text()
@@ -629,14 +713,25 @@ def test_an_authority_of_the_controllers_never_gets_to_the_host(door: Door, tmp_
 
 def test_an_authority_of_the_inventorys_is_changed_by_it(door: Door) -> None:
     one, two = (certified(name, -DAY, 1000 * DAY, is_authority=True) for name in ("One", "Two"))
-    first = {"mtls_ca_source": "inventory", "mtls_ca_certificate": text_of(one[0]), "mtls_ca_key": pem_of(one[1])}
+    first: dict[str, t.Any] = {
+        "mtls_ca_source": "inventory",
+        "mtls_ca_certificate": text_of(one[0]),
+        "mtls_ca_key": pem_of(one[1]),
+    }
     run = door.converge(**first)
     assert pem_of(one[1]).splitlines()[1] not in run.output
     former = door.caller.give("/root/former")
     assert door.caller.call(door.host.token(), folder=former) == 200
     with lab.untouched(door.host):
-        lab.assert_refused(door.play("rotate", "-e", "rotate=mtls_ca", **first), ["mtls_ca_source is inventory", "mtls_ca_former"])
-    second = {**first, "mtls_ca_certificate": text_of(two[0]), "mtls_ca_key": pem_of(two[1]), "mtls_ca_former": [text_of(one[0])]}
+        lab.assert_refused(
+            door.play("rotate", "-e", "rotate=mtls_ca", **first), ["mtls_ca_source is inventory", "mtls_ca_former"]
+        )
+    second = {
+        **first,
+        "mtls_ca_certificate": text_of(two[0]),
+        "mtls_ca_key": pem_of(two[1]),
+        "mtls_ca_former": [text_of(one[0])],
+    }
     door.converge(**second)
     now = door.caller.give()
     for folder in (former, now):
@@ -665,4 +760,3 @@ def test_retiring_takes_an_nginx_away_that_nobody_else_needs(door: Door) -> None
     assert run.status == 0, run.output
     assert "nginx " not in door.host.run("dpkg-query -W -f '${Package} ${db:Status-Status}\\n' | grep -w installed")
     assert door.host.run("ls -d /etc/openclaw/main 2>&1; echo $?", check=False).split()[-1] == "2"
-

@@ -632,7 +632,9 @@ def test_whatever_a_server_says_there_is_a_verdict_flat_figures_and_no_secret(an
 
 def through(**changes: object) -> Observations:
     """A healthy gateway with a healthy door; changes are to what is seen through the door."""
-    inside = seen(**{"readyz": None, "healthz": None, "version": None, "wrong_credential": None, "days_left": 300, **changes})
+    inside = seen(
+        **{"readyz": None, "healthz": None, "version": None, "wrong_credential": None, "days_left": 300, **changes}
+    )
     inside.url = "https://gateway.example.com:443"
     return seen(door=inside, expiring={"authority": 3000, "revocation_list": 100, "clients": 300})
 

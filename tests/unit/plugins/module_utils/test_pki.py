@@ -44,7 +44,9 @@ class Made:
         )
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer, key = (by.name, by.key) if by else (self.name, self.key)
-        builder = x509.CertificateBuilder(issuer, self.name, self.key.public_key(), serial or x509.random_serial_number())
+        builder = x509.CertificateBuilder(
+            issuer, self.name, self.key.public_key(), serial or x509.random_serial_number()
+        )
         builder = builder.not_valid_before(begins).not_valid_after(begins + days * DAY)
         builder = builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         if names:
@@ -70,7 +72,13 @@ class Made:
 
     def entry(self, name: str = "ca-1", key: str | None = None) -> dict[str, str]:
         text = self.key_pem() if key is None else key
-        return {"name": f"/ca/{name}.pem", "certificate": self.pem, "key": text, "key_name": f"/ca/{name}.key", "cross": ""}
+        return {
+            "name": f"/ca/{name}.pem",
+            "certificate": self.pem,
+            "key": text,
+            "key_name": f"/ca/{name}.key",
+            "cross": "",
+        }
 
 
 CA = Made("Authority", is_authority=True)
@@ -158,7 +166,9 @@ def test_a_name_that_a_server_can_have_is_taken(name: str) -> None:
     assert _pki.name_problem(name) == ""
 
 
-@pytest.mark.parametrize("name", ["", "no name", "-a", "a..b", "*.example.com", "a;b", "https://x", "a" * 64, "1.2.3.4/8"])
+@pytest.mark.parametrize(
+    "name", ["", "no name", "-a", "a..b", "*.example.com", "a;b", "https://x", "a" * 64, "1.2.3.4/8"]
+)
 def test_a_name_that_no_server_can_have_is_refused(name: str) -> None:
     assert _pki.name_problem(name)
 
