@@ -29,6 +29,7 @@ else:
 _BLOCK = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]+)-----\n.*?-----END (?P=what)-----\n?", re.DOTALL)
 _HOST_NAME = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+_NGINX_WORDS = ("default", "hostnames", "include", "volatile")
 _REPAIR = "Give it as PEM, whole, as openssl prints it."
 
 
@@ -217,6 +218,8 @@ def name_problem(name: str) -> str:
 
 def client_problem(name: str) -> str:
     """Why a client cannot be called so, or an empty text: it becomes part of paths and of nginx's configuration."""
+    if name in _NGINX_WORDS:
+        return "nginx takes the word for something else"
     if not _CLIENT_NAME.fullmatch(name):
         return "a name is of letters, digits and . _ @ -, begins with a letter or a digit, and has 63 of them at most"
     return ""

@@ -234,7 +234,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
-from ansible_collections.clawops.openclaw.plugins.module_utils import _pki as pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 # OpenClaw delays a refusal by up to 5 s.
@@ -277,6 +276,11 @@ def read_token(path: str, name: str) -> str:
         raise OpenClawError(path, f"it cannot be read: {exc.strerror}", remedy) from None
 
 
+def days_left(until: float) -> int:
+    """Whole days until a time; negative where it has passed."""
+    return int((until - time.time()) // 86400)
+
+
 def own_address() -> str:
     """The address by which this host is seen from outside: a proxy's client on loopback is one that the gateway refuses."""
     for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
@@ -291,6 +295,9 @@ def own_address() -> str:
 
 def expiries(patterns: dict[str, str]) -> dict[str, float]:
     """When what these files hold expires, the first of each kind."""
+    # Only here: cryptography is slow to load, and most gateways have no door.
+    from ansible_collections.clawops.openclaw.plugins.module_utils import _pki as pki
+
     found = {}
     for name, pattern in patterns.items():
         texts = []
@@ -371,10 +378,10 @@ class Gateway:
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])
         if self.not_after is not None:
-            seen.days_left = pki.days_left(self.not_after, time.time())
+            seen.days_left = days_left(self.not_after)
         seen.door_problem = self.door_problem
         if self.door:
-            seen.expiring = {name: pki.days_left(until, time.time()) for name, until in self.door.expiring.items()}
+            seen.expiring = {name: days_left(until) for name, until in self.door.expiring.items()}
         return seen
 
     def look_through(self, door: Door) -> health.Observations:
@@ -393,7 +400,7 @@ class Gateway:
             if self.params["check_websocket"]:
                 seen.probes["websocket"] = self.probe(lambda: client.first_message("/"))
         if self.not_after is not None:
-            seen.days_left = pki.days_left(self.not_after, time.time())
+            seen.days_left = days_left(self.not_after)
         return seen
 
     def look_once_more(self, seen: health.Observations) -> None:

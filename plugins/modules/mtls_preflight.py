@@ -482,6 +482,8 @@ def argument_findings(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
             problem = "the host itself is called so" if name == params["probe"] else _pki.client_problem(name)
             if problem:
                 found.append(OpenClawError(f"mtls_{option}: {name}", problem, "Choose another name."))
+        for name in sorted({each for each in params[option] if params[option].count(each) > 1}):
+            found.append(OpenClawError(f"mtls_{option}: {name}", "the name is there twice", "Take one of the two out."))
     for name in sorted({*params["clients"]} & {*params["revoked"]}):
         remedy = "Take the name out of one of the two."
         found.append(OpenClawError(f"mtls_clients: {name}", "mtls_revoked has the same name", remedy))

@@ -6,7 +6,7 @@
 """Measures the collection on lab hosts and prints a report. It asserts nothing.
 
 Every claim is a ratio, or a split, of things measured side by side in one run. `make benchmark` runs all parts;
-`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory.
+`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory, door.
 """
 
 from __future__ import annotations
@@ -279,8 +279,43 @@ def memory(tag: str) -> None:
     lab.down(["bench-memory"])
 
 
+def ab(host: lab.Host, words: str) -> tuple[float, float]:
+    """Requests per second and the 99th percentile in ms, of ab from Apache's tools, with 8 connections that are kept."""
+    told = host.run(f"ab -q -k -c 8 -n 5000 {words}/healthz 2>&1")
+    rate, slow = re.search(r"Requests per second: +([\d.]+)", told), re.search(r"^ +99% +(\d+)", told, re.MULTILINE)
+    if not rate or not slow or "Non-2xx" in told or not re.search(r"^Failed requests: +0$", told, re.MULTILINE):
+        raise SystemExit(told)
+    return float(rate.group(1)), float(slow.group(1))
+
+
+def door(tag: str) -> None:
+    """Through nginx with client certificates against loopback, in turns on one host; and what the role adds to a run."""
+    (host,) = serving(["mtls-bench"], tag)
+    both = lab.inventory(folder(), {"mtls-bench": {}}, mtls_state="present", mtls_requests_per_second=100000)
+    timed_play(both)
+    host.run("apt-get install -y -qq --no-install-recommends apache2-utils")
+    host.run("cd /etc/openclaw/main/mtls/clients/health/current && cat cert.pem key.pem > /root/client.pem")
+    address = host.run("hostname -i").split()[0]
+    ways = {"loopback": "http://127.0.0.1:18789", "door": f"-E /root/client.pem https://{address}"}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(3):
+        for name, words in ways.items():
+            found[name].append(ab(host, words))
+    rates, slow = ({name: statistics.median(row[at] for row in rows) for name, rows in found.items()} for at in (0, 1))
+    say(
+        f"/healthz, 8 connections: {rates['door']:.0f} requests/s and p99 {slow['door']:.0f} ms through nginx with client certificates,"
+        f" {rates['loopback']:.0f} and {slow['loopback']:.0f} ms on loopback; ratio {rates['door'] / rates['loopback']:.2f}; all {found}"
+    )
+    tasks = seconds_by_task(timed_play(both)[2].output)
+    ours = {name: seconds for name, seconds in tasks.items() if "openclaw.mtls" in name or "door |" in name}
+    say(
+        f"  a run that changes nothing spends {sum(ours.values()):.1f} s in the role's tasks (aim 3 with tailscale): {ours}"
+    )
+    lab.down(["mtls-bench"])
+
+
 def main() -> None:
-    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory"]
+    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory", "door"]
     if "deploy" in parts:
         deploy()
     rest = [part for part in parts if part != "deploy"]
@@ -294,6 +329,7 @@ def main() -> None:
                 "settings": settings,
                 "probes": probes,
                 "memory": memory,
+                "door": door,
             }[part](tag)
 
 

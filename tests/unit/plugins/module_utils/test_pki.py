@@ -178,7 +178,9 @@ def test_a_name_that_a_client_can_have_is_taken(name: str) -> None:
     assert _pki.client_problem(name) == ""
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "a,b", 'a"b', "a;", "a\n", "-x", "ü", "a" * 64])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a b", "a,b", 'a"b', "a;", "a\n", "-x", "ü", "a" * 64, "default", "include"]
+)
 def test_a_name_that_would_break_a_path_or_nginx_is_refused(name: str) -> None:
     assert _pki.client_problem(name)
 

@@ -74,6 +74,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
+    monkeypatch.setattr(_host, "main_process", lambda unit: 0)
     read = _host.read_text
     ours = ("/proc/net", "/var/lib/dpkg")
     monkeypatch.setattr(
@@ -353,6 +354,9 @@ def test_a_port_of_another_gateways_door_is_refused(host: Host, look: Look) -> N
         pytest.param({"clients": ["a/b"]}, "mtls_clients: a/b", id="client"),
         pytest.param({"revoked": ["health"]}, "the host itself is called so", id="reserved"),
         pytest.param({"revoked": ["alice"]}, "mtls_revoked has the same name", id="both"),
+        pytest.param(
+            {"clients": ["alice", "bob", "alice"]}, "mtls_clients: alice: the name is there twice", id="twice"
+        ),
         pytest.param({"ports": [443, 443]}, "it is mtls_port as well", id="ports"),
         pytest.param({"rotate": "client", "rotate_client": "carol"}, "It is one of alice, health", id="rotate-whom"),
         pytest.param(
