@@ -53,19 +53,29 @@ def from_inventory(given: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
     return [{**entry, "key_name": "mtls_ca_key", "cross": ""} for entry in entries]
 
 
+def from_folder(path: str) -> list[dict[str, str]]:
+    """The authorities in a folder of the controller, as texts."""
+    if not path:
+        reason = "it is empty, and mtls_ca_source is controller"
+        raise OpenClawError(
+            "mtls_ca_path", reason, "Name the folder on the controller in which the authority is, or is to be."
+        )
+    return _pki.read_folder(str(pathlib.Path(path).expanduser()))
+
+
 def mtls_authorities(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The authorities, and what is wrong with them."""
     if not _pki.HAS_CRYPTOGRAPHY:
         raise AnsibleFilterError("The controller needs the Python package cryptography to look at authorities.")
     path = given.get("path")
     try:
-        entries = _pki.read_folder(str(pathlib.Path(path).expanduser())) if path else from_inventory(given)
+        entries = from_inventory(given) if path is None else from_folder(path)
         found, errors = _pki.authorities(entries, given.get("passphrase"))
     except OSError as error:
         found, errors = [], [OpenClawError("mtls_ca_path", f"{path} cannot be read: {error.strerror}", "Correct it.")]
     except OpenClawError as error:
         found, errors = [], [error]
-    if not path:
+    if path is None:
         # What the inventory calls former is not the one that signs, however young it is.
         found.sort(key=lambda each: not each.has_key)
     return {
