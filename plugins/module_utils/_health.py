@@ -31,6 +31,7 @@ CHECKS = (
     "wrong_credential",
     "certificate",
     "client_certificate",
+    "tailnet",
 )
 
 # A gateway that is asked by the wrong credential again and again locks the asking address out after ten attempts in a
@@ -100,6 +101,9 @@ class Observations:
     # What systemd says about the unit; only asked when the gateway cannot be reached.
     unit: str | None = None
     unit_properties: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Why the host's node of a tailnet cannot be reached, and what to do; None where nobody asked.
+    node_trouble: str | None = None
+    node_remedy: str = ""
 
 
 @dataclasses.dataclass
@@ -294,6 +298,7 @@ def _findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _wrong_credential(seen)
     yield from _certificate(seen)
     yield from _client_certificate(seen)
+    yield from _tailnet(seen)
 
 
 def _looked_at(seen: Observations) -> set[str]:
@@ -305,6 +310,8 @@ def _looked_at(seen: Observations) -> set[str]:
         names.add("event_loop")
     if seen.days_left is not None:
         names.add("certificate")
+    if seen.node_trouble is not None:
+        names.add("tailnet")
     return names
 
 
@@ -508,6 +515,12 @@ def _client_certificate(seen: Observations) -> t.Iterator[Finding]:
     elif probe.failure not in ("tls", "closed") and probe.status not in (400, 401, 403):
         remedy = "It is not shown that such clients are refused: try again, then look at the proxy's log."
         yield Finding("client_certificate", "degraded", _reason(subject, _unexpected(probe), remedy))
+
+
+def _tailnet(seen: Observations) -> t.Iterator[Finding]:
+    """It serves whoever reaches it, but nobody reaches it over the tailnet."""
+    if seen.node_trouble:
+        yield Finding("tailnet", "degraded", _reason("the node of the tailnet", seen.node_trouble, seen.node_remedy))
 
 
 def _reason(subject: str, seen_as: str, remedy: str) -> str:
