@@ -36,7 +36,6 @@ options:
     description: Whether there is a key to join with. The key itself is of no concern here.
     type: bool
     required: true
-    no_log: false
   hostname:
     description: The node's name; empty for that of the host.
     type: str

@@ -166,8 +166,15 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
     assert {name for name, state in result["checks"].items() if state != "passed"} == {
         "certificate",
         "client_certificate",
+        "tailnet",
     }
     assert result["version"] == VERSION
+
+
+def test_a_host_whose_tailscaled_does_not_answer_is_degraded(look, tmp_path):
+    result = look(tailscale_socket=str(tmp_path / "none"), fail_on="never")
+    assert (result["verdict"], result["checks"]["tailnet"]) == ("degraded", "failed")
+    assert "tailscaled does not answer" in result["reasons"][0]
 
 
 def test_check_mode_gives_the_same_verdict(look, gateway):
