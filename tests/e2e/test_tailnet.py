@@ -235,8 +235,9 @@ def test_a_node_that_the_tailnet_has_lost_is_noticed_and_joins_again(net: Tailne
     assert "degraded" in run.output
     assert lab.squeezed("removed from the tailnet") in lab.squeezed(run.output)
     assert net.play("health", gateway_health_fail_on="degraded").status != 0
-    assert net.play("site", tailscale_auth_key=net.control.key()).status == 0
-    assert "healthy" in net.play("health", gateway_health_fail_on="degraded").output
+    run = net.play("site", tailscale_auth_key=net.control.key(), tailscale_hostname=VPS)
+    assert run.status == 0, run.output
+    assert net.play("health", gateway_health_fail_on="degraded").status == 0
     assert net.call(net.vps.token()) == "200"
 
 
