@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import json
 import re
-import socket
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._unix_http import ask
 
 Network = ipaddress.IPv4Network
 
@@ -25,41 +24,6 @@ _POOLS = tuple(
 )
 # Networks that the engine itself has made, as far as their interfaces tell; br-lan is somebody's bridge.
 _OWN_INTERFACE = re.compile(r"docker|br-[0-9a-f]{12}$|veth")
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def ask(path: str, what: str, timeout: float = 10) -> tuple[int, t.Any]:
-    """Status and JSON of a GET to the engine's API; status 0 where no engine answers.
-
-    :param path: the engine's socket.
-    :param what: path of the API, as ``/_ping``.
-    :param timeout: in seconds.
-    """
-    connection = _Connection(path, timeout)
-    try:
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
-        return 0, None
-    finally:
-        connection.close()
-    try:
-        return answer.status, json.loads(body)
-    except ValueError:
-        return answer.status, None
 
 
 def parse(path: str, text: str | None) -> _merge.Settings:

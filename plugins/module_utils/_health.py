@@ -33,6 +33,7 @@ CHECKS = (
     "client_certificate",
     "door",
     "expiry",
+    "tailnet",
 )
 
 # A gateway that is asked by the wrong credential again and again locks the asking address out after ten attempts in a
@@ -115,6 +116,9 @@ class Observations:
     door_problem: str = ""
     # Days left of what the door needs besides its own certificate.
     expiring: dict[str, int] = dataclasses.field(default_factory=dict)
+    # Why the host's node of a tailnet cannot be reached, and what to do; None where nobody asked.
+    node_trouble: str | None = None
+    node_remedy: str = ""
 
 
 @dataclasses.dataclass
@@ -313,6 +317,7 @@ def _findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _client_certificate(seen)
     yield from _door(seen)
     yield from _expiry(seen)
+    yield from _tailnet(seen)
 
 
 def _looked_at(seen: Observations) -> set[str]:
@@ -328,6 +333,8 @@ def _looked_at(seen: Observations) -> set[str]:
         names |= {"door", *(_looked_at(seen.door) & {"certificate", "client_certificate"})}
     if seen.expiring:
         names.add("expiry")
+    if seen.node_trouble is not None:
+        names.add("tailnet")
     return names
 
 
@@ -555,6 +562,10 @@ def _expiry(seen: Observations) -> t.Iterator[Finding]:
         level: Level = "unhealthy" if days < 0 and name != "clients" else "degraded"
         seen_as = f"{days} days left, fewer than {seen.min_days_left}" if days >= 0 else "it has expired"
         yield Finding("expiry", level, _reason(subject, seen_as, remedy), lasting=True)
+def _tailnet(seen: Observations) -> t.Iterator[Finding]:
+    """It serves whoever reaches it, but nobody reaches it over the tailnet."""
+    if seen.node_trouble:
+        yield Finding("tailnet", "degraded", _reason("the node of the tailnet", seen.node_trouble, seen.node_remedy))
 
 
 def _reason(subject: str, seen_as: str, remedy: str) -> str:

@@ -71,12 +71,12 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(
         "gateway.tailscale.enabled",
         "this key is retired",
-        "Write gateway.tailscale.mode: serve (or funnel, off); the role 'tailscale' joins the tailnet.",
+        "Remove it; the role 'tailscale' joins the tailnet and serves the gateway there (tailscale_state: present).",
     ),
     Lesson(
         "gateway.tailscale.authKeyPath",
         "OpenClaw does not join a tailnet",
-        "Remove it; the role 'tailscale' joins with an auth key that it keeps out of the settings.",
+        "Remove it; the role 'tailscale' joins with tailscale_auth_key, from a vault, and keeps it out of the settings.",
     ),
     Lesson(
         "gateway.tailscale.port",

@@ -126,6 +126,11 @@ options:
   unit:
     description: Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
     type: str
+  tailscale_socket:
+    description:
+      - Where tailscaled listens, on a host that should be in a tailnet. A node that was logged out, has expired or was removed
+        makes the gateway V(degraded).
+    type: path
 seealso:
   - module: clawops.openclaw.gateway_config
 """
@@ -195,6 +200,7 @@ checks:
     client_certificate: not_run
     door: not_run
     expiry: not_run
+    tailnet: not_run
 figures:
   description:
     - Every figure under a name of its own, flat, for C(set_stats) and monitoring. The unit is in the name; C(_ratio) and
@@ -234,6 +240,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
+from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 # OpenClaw delays a refusal by up to 5 s.
@@ -263,6 +270,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "client_certificate_required": {"type": "bool", "default": False},
     "unit": {"type": "str"},
     "door": {"type": "path"},
+    "tailscale_socket": {"type": "path"},
 }
 
 
@@ -377,6 +385,9 @@ class Gateway:
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])
+        if self.params["tailscale_socket"]:
+            node = tailnet.look(self.params["tailscale_socket"])
+            seen.node_trouble, seen.node_remedy = tailnet.trouble(node), tailnet.remedy(node)
         if self.not_after is not None:
             seen.days_left = days_left(self.not_after)
         seen.door_problem = self.door_problem

@@ -35,6 +35,11 @@ LAB_VARIABLES = {
     "docker_repository_url": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}",
     "docker_repository_key": "http://mirror.lab/docker/linux/{{ ansible_facts['distribution'] | lower }}/gpg",
     "docker_sandbox_base_archive": "http://mirror.lab/base-image/bookworm-slim.tar.gz",
+    "tailscale_repository_url": "http://mirror.lab/tailscale/stable/{{ ansible_facts['distribution'] | lower }}",
+    "tailscale_repository_key": (
+        "http://mirror.lab/tailscale/stable/{{ ansible_facts['distribution'] | lower }}"
+        "/{{ ansible_facts['distribution_release'] }}.asc"
+    ),
 }
 SETTINGS = "/var/lib/openclaw/main/openclaw.json"
 SECRETS = "/etc/openclaw/main/secrets/secrets.json"

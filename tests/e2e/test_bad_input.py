@@ -91,7 +91,7 @@ LIVE_ROWS = [
     pytest.param(
         retired("gateway-tailscale"),
         (
-            "gateway_settings.gateway.tailscale.enabled: this key is retired. Write gateway.tailscale.mode: serve",
+            "gateway_settings.gateway.tailscale.enabled: this key is retired. Remove it",
             "gateway_settings.gateway.tailscale.authKeyPath: OpenClaw does not join a tailnet. Remove it",
             "gateway_settings.gateway.tailscale.port: this key is retired. Remove it",
         ),

@@ -26,7 +26,7 @@ mirror_build() {
 vendor_build() {
   local vendor=$1 started=$SECONDS folder
   folder=.$vendor-$(vendor_recipe "$vendor")
-  say "building the mirror's $vendor (about half a minute)"
+  say "building the mirror's $vendor (about half a minute, some minutes where programs are compiled for the first time)"
   mkdir "$CACHE/tmp/$vendor"
   logged "mirror-$vendor" vendor_fill "$vendor" "$CACHE/tmp/$vendor"
   rm -rf "${CACHE:?}/www/$folder"

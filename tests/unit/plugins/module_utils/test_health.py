@@ -95,8 +95,16 @@ def test_a_gateway_that_answers_as_the_real_one_does_is_healthy():
     assert (verdict.verdict, verdict.reasons, verdict.version) == ("healthy", [], "2026.9.6")
     assert verdict.checks == {
         **dict.fromkeys(health.CHECKS, "passed"),
-        **dict.fromkeys(("certificate", "client_certificate", "door", "expiry"), "not_run"),
+        **dict.fromkeys(("certificate", "client_certificate", "door", "expiry", "tailnet"), "not_run"),
     }
+
+
+def test_a_node_of_a_tailnet_counts_where_it_is_asked():
+    well = health.judge(seen(node_trouble=""))
+    assert (well.verdict, well.checks["tailnet"]) == ("healthy", "passed")
+    lost = health.judge(seen(node_trouble="its key has expired", node_remedy="Join again."))
+    assert (lost.verdict, lost.checks["tailnet"]) == ("degraded", "failed")
+    assert lost.reasons == ["the node of the tailnet: its key has expired. Join again."]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ TAUGHT = {
         "gateway.tls.clientCertPath": "role 'mtls'",
     },
     "gateway-tailscale": {
-        "gateway.tailscale.enabled": "gateway.tailscale.mode",
+        "gateway.tailscale.enabled": "tailscale_state: present",
         "gateway.tailscale.authKeyPath": "role 'tailscale'",
         "gateway.tailscale.port": "gateway.port",
     },

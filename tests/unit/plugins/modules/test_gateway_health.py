@@ -168,8 +168,15 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
         "client_certificate",
         "door",
         "expiry",
+        "tailnet",
     }
     assert result["version"] == VERSION
+
+
+def test_a_host_whose_tailscaled_does_not_answer_is_degraded(look, tmp_path):
+    result = look(tailscale_socket=str(tmp_path / "none"), fail_on="never")
+    assert (result["verdict"], result["checks"]["tailnet"]) == ("degraded", "failed")
+    assert "tailscaled does not answer" in result["reasons"][0]
 
 
 def test_check_mode_gives_the_same_verdict(look, gateway):
@@ -440,7 +447,7 @@ def test_the_gateway_is_looked_at_through_its_door_as_well(look, door_file):
     with standing_in(door_file.context) as door:
         result = look(door=door_file.write(door.server_address[1]))
     assert (result["verdict"], result["reasons"]) == ("healthy", [])
-    assert set(result["checks"].values()) == {"passed"}
+    assert [name for name, how in result["checks"].items() if how != "passed"] == ["tailnet"]
     figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "authority", "clients")}
     assert figures == {"certificate": 39, "authority": 99, "clients": 29}
     assert door.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
