@@ -562,6 +562,8 @@ def _expiry(seen: Observations) -> t.Iterator[Finding]:
         level: Level = "unhealthy" if days < 0 and name != "clients" else "degraded"
         seen_as = f"{days} days left, fewer than {seen.min_days_left}" if days >= 0 else "it has expired"
         yield Finding("expiry", level, _reason(subject, seen_as, remedy), lasting=True)
+
+
 def _tailnet(seen: Observations) -> t.Iterator[Finding]:
     """It serves whoever reaches it, but nobody reaches it over the tailnet."""
     if seen.node_trouble:
