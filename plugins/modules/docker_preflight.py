@@ -100,12 +100,16 @@ account:
   description: Whether the account is there.
   type: bool
   returned: always
+uid:
+  description: The account's number; V(-1) where it is not there.
+  type: int
+  returned: always
 subids:
   description: Whether the account has subordinate ids.
   type: bool
   returned: always
 subid_range:
-  description: The account's subordinate ids, or the first 65536 that are free, as C(usermod) takes them.
+  description: The account's subordinate ids, or the first 65536 that are free, as V(300000-365535).
   type: str
   returned: always
 linger:
@@ -180,12 +184,12 @@ def subordinate_ids(users: str, groups: str, account: str) -> tuple[bool, str]:
     return False, f"{beginning}-{beginning + _SUBIDS - 1}"
 
 
-def account_exists(name: str) -> bool:
+def account_id(name: str) -> int:
+    """The account's number, -1 where there is no such account."""
     try:
-        pwd.getpwnam(name)
+        return pwd.getpwnam(name).pw_uid
     except KeyError:
-        return False
-    return True
+        return -1
 
 
 def daemon_defaults(params: t.Mapping[str, t.Any], applied: _merge.Settings, live: _merge.Settings) -> _merge.Settings:
@@ -249,12 +253,14 @@ def image_state(socket: str, image: str, recipe: str) -> dict[str, bool]:
 def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What this host has."""
     account, unit = params["account"], f"{params['account']}-docker.service"
+    uid = account_id(account)
     subids, subid_range = subordinate_ids(_host.read_text("/etc/subuid"), _host.read_text("/etc/subgid"), account)
     packages = _host.read_text("/var/lib/dpkg/status")
     units = {os.path.basename(path) for path in glob.glob("/etc/systemd/user/openclaw*-docker.service")}
     return {
         "asked": {name: params[name] for name in ("socket", "recipe", "state")},
-        "account": account_exists(account),
+        "account": uid >= 0,
+        "uid": uid,
         "subids": subids,
         "subid_range": subid_range,
         "linger": os.path.exists(f"/var/lib/systemd/linger/{account}"),

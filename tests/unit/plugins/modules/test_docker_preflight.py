@@ -647,6 +647,7 @@ def test_a_bare_host_is_described(run: Run, host: Host) -> None:
     assert result["asked"] == {"state": "present", "socket": str(host.socket), "recipe": "0123456789abcdef"}
     no = ("account", "subids", "linger", "engine", "image", "image_present", "shared")
     assert {name: result[name] for name in no} == dict.fromkeys(no, False)
+    assert result["uid"] == -1
     assert result["subid_range"] == "300000-365535"
     assert result["installed"] == ["docker-ce", "containerd.io"]
     assert result["disk_free_mb"] == 50000
@@ -662,6 +663,7 @@ def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answer
     yes = ("account", "subids", "linger", "engine", "image", "image_present")
     result = run(account="root")
     assert {name: result[name] for name in yes} == dict.fromkeys(yes, True)
+    assert result["uid"] == 0
     assert result["subid_range"] == "100000-165535"
 
 
