@@ -81,7 +81,7 @@ Depends: iptables
 Recommends: tailscale-archive-keyring (>= 1.35.181), iproute2
 Conflicts: tailscale-relay
 Replaces: tailscale-relay
-Description: The easiest, most secure, cross platform way to use WireGuard + oauth2 + 2FA/SSO
+Description: Tailscale, client and daemon
  Built for the lab from the Go module tailscale.com ($TAILSCALE_VERSION).
 CONTROL
   dpkg-deb --root-owner-group -Zzstd -z3 --build "$root" "$folder"
@@ -105,7 +105,7 @@ Maintainer: The lab's mirror <mirror@mirror.lab>
 Section: net
 Priority: optional
 Homepage: https://github.com/juanfont/headscale
-Description: An open source, self-hosted implementation of the Tailscale control server
+Description: Headscale, a coordination server for Tailscale
  Built for the lab from the Go module github.com/juanfont/headscale ($HEADSCALE_VERSION).
 CONTROL
   dpkg-deb --root-owner-group -Zzstd -z3 --build "$root" "$1"
