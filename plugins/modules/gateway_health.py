@@ -306,6 +306,8 @@ def expiries(patterns: dict[str, str]) -> dict[str, float]:
     # Only here: cryptography is slow to load, and most gateways have no door.
     from ansible_collections.clawops.openclaw.plugins.module_utils import _pki as pki
 
+    if not pki.HAS_CRYPTOGRAPHY:
+        raise OpenClawError("python3-cryptography", "it is not there to read certificates with", "Run site.yml again.")
     found = {}
     for name, pattern in patterns.items():
         texts = []

@@ -329,7 +329,9 @@ def orders(host: Host, authority_due: bool) -> list[dict[str, t.Any]]:
 
 def revoked_serials(host: Host, issue: t.Sequence[t.Mapping[str, t.Any]]) -> list[tuple[_pki.Certificate, float]]:
     """Certificates that are refused from now on."""
-    rotated = [order["name"] for order in issue if order["kind"] == "client" and host.params["rotate"] == "client"]
+    meant = (order["name"] for order in issue if order["kind"] == "client" and host.params["rotate"] == "client")
+    # Another one that is merely due is renewed on the way, and its former certificate stays good.
+    rotated = [name for name in meant if host.params["rotate_client"] in ("", name)]
     found = []
     for name in {*host.params["revoked"], *rotated}:
         for folder in host.folders(f"clients/{name}"):

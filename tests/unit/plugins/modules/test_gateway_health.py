@@ -21,6 +21,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
+from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
 from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import Authority, server_context
 
@@ -456,6 +457,13 @@ def test_the_gateway_is_looked_at_through_its_door_as_well(look, door_file):
 def test_a_file_of_a_door_that_is_not_there_means_that_there_is_none(look, tmp_path):
     result = look(door=str(tmp_path / "none"))
     assert (result["verdict"], result["checks"]["door"]) == ("healthy", "not_run")
+
+
+def test_a_door_whose_certificates_cannot_be_read_is_a_finding(look, door_file, monkeypatch):
+    monkeypatch.setattr(_pki, "HAS_CRYPTOGRAPHY", False)
+    result = look(door=door_file.write(1), fail_on="never")
+    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+    assert "python3-cryptography" in result["reasons"][0]
 
 
 @pytest.mark.parametrize("changes", [{"name": None}, {"certificate": "/nonexistent"}, {"authorities": "/nonexistent"}])

@@ -263,6 +263,14 @@ def test_a_rotated_client_is_issued_anew_and_its_former_certificate_revoked(host
     assert set(due(look(rotate="server"))) == {"server"}
 
 
+def test_a_client_that_is_due_while_another_is_rotated_is_renewed_and_not_revoked(host: Host, look: Look) -> None:
+    by = host.whole()
+    host.issued("clients/bob", by, days=9)
+    result = look(clients=["alice", "bob"], rotate="client", rotate_client="alice")
+    assert set(due(result)) == {"clients/alice", "clients/bob"}
+    assert len(result["lists"][0]["revoked"]) == 1
+
+
 def test_a_rotated_authority_has_another_name_and_the_former_one_stays_trusted(host: Host, look: Look) -> None:
     by = host.whole()
     result = look(rotate="ca")
