@@ -217,6 +217,12 @@ def join_kind(node: Node, wish: Wish, *, server_answers: bool) -> str:
     return "rejoin" if node.has_key else "join"
 
 
+def is_named(node: Node, hostname: str) -> bool:
+    """Whether the node has the wished name, or the numbered one that a server gives where the name is taken."""
+    label = re.escape(hostname.lower())
+    return not hostname or bool(re.match(rf"{label}(-\d+)?\Z", node.name.partition(".")[0]))
+
+
 def served(node: Node, port: int) -> str:
     """What is served on a port of the node over HTTP: the target of its root, ``other`` for anything else, or empty.
 
@@ -238,6 +244,7 @@ __all__ = (
     "SOCKET",
     "Node",
     "Wish",
+    "is_named",
     "join_flags",
     "join_kind",
     "look",

@@ -85,6 +85,12 @@ options:
     description: The drop-in beside the gateway's unit, which is there where the gateway serves itself.
     type: path
     required: true
+  settle:
+    description: >-
+      For how many seconds at most to wait until the node has the wished name. The coordination server gives it a moment after it
+      was asked, or another one; what is served is served under the name that the node has.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -169,6 +175,7 @@ health:
 
 import os
 import re
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -195,6 +202,16 @@ def wish_of(params: t.Mapping[str, t.Any]) -> _tailnet.Wish:
 
 def target_of(params: t.Mapping[str, t.Any]) -> str:
     return f"http://127.0.0.1:{params['gateway_port']}"
+
+
+def look_settled(socket: str, hostname: str, seconds: int) -> _tailnet.Node:
+    """The node once it has the wished name, or as it is when the time is over: the server may have given it another one."""
+    until = time.monotonic() + seconds
+    node = _tailnet.look(socket)
+    while not _tailnet.is_named(node, hostname) and time.monotonic() < until:
+        time.sleep(0.1)
+        node = _tailnet.look(socket)
+    return node
 
 
 def server_answers(node: _tailnet.Node) -> bool:
@@ -324,11 +341,12 @@ def main() -> None:
             "gateway_mode": {"type": "str", "default": "off"},
             "serve": {"type": "bool", "default": True},
             "dropin_path": {"type": "path", "required": True},
+            "settle": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
     params = module.params
-    node = _tailnet.look(params["socket"])
+    node = look_settled(params["socket"], params["hostname"], params["settle"])
     seen = observe(params, node)
     if params["state"] == "present":
         errors = judge_words(params) + judge_gateway(params) + judge_host(params, node, seen)

@@ -195,6 +195,31 @@ def test_a_node_that_the_server_does_not_serve_was_removed_only_if_the_server_an
     assert run(login_server=url)["join"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        pytest.param("renamed.tailnet.lab.", "renamed.tailnet.lab", id="the-wished-name"),
+        pytest.param("renamed-1.tailnet.lab.", "renamed-1.tailnet.lab", id="a-numbered-one"),
+        pytest.param("renamedly.tailnet.lab.", "vps.tailnet.lab", id="somebody-elses"),
+    ],
+)
+def test_a_new_name_is_waited_for_so_that_what_is_served_is_served_under_it(
+    run: Run, daemon: Answers, monkeypatch: pytest.MonkeyPatch, given: str, seen: str
+) -> None:
+    now = [0.0]
+
+    def later(seconds: float) -> None:
+        now[0] += seconds
+        if seen.startswith("renamed") or now[0] < 1:
+            daemon["status"]["Self"]["DNSName"] = given if now[0] > 1 else "vps.tailnet.lab."
+
+    monkeypatch.setattr(tailscale_preflight.time, "sleep", later)
+    monkeypatch.setattr(tailscale_preflight.time, "monotonic", lambda: now[0])
+    result = run(hostname="Renamed", settle=3)
+    assert (result["name"], result["serve_due"]) == (seen, seen != "vps.tailnet.lab")
+    assert now[0] == pytest.approx(1.1 if seen.startswith("renamed") else 3.0, abs=0.11)
+
+
 def test_it_starts_no_process(run: Run, daemon: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_process(*_arguments: Any, **_keywords: Any) -> None:
         raise AssertionError("a process was started")
