@@ -229,6 +229,7 @@ figures:
 import dataclasses
 import functools
 import glob
+import ipaddress
 import json
 import os
 import secrets
@@ -289,16 +290,31 @@ def days_left(until: float) -> int:
     return int((until - time.time()) // 86400)
 
 
-def own_address() -> str:
-    """The address by which this host is seen from outside: a proxy's client on loopback is one that the gateway refuses."""
-    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+def own_address(name: str) -> str:
+    """The address by which this host is seen from outside: a proxy's client on loopback is one that the gateway refuses.
+
+    :param name: what clients call the host. It tells the address of one that has no way to the rest of the world.
+    """
+    places = (
+        (socket.AF_INET, "192.0.2.1"),
+        (socket.AF_INET6, "2001:db8::1"),
+        (socket.AF_INET, name),
+        (socket.AF_INET6, name),
+    )
+    for family, place in places:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as nothing_is_sent:
-                nothing_is_sent.connect((anywhere, 9))
-                return str(nothing_is_sent.getsockname()[0])
+                nothing_is_sent.connect((place, 9))
+                address = str(nothing_is_sent.getsockname()[0])
         except OSError:
             continue
-    return "127.0.0.1"
+        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            return address
+    reason = "the host has no address but that of loopback, from where OpenClaw answers no proxy's client"
+    remedy = (
+        f"Give it an address and a route, or have {name} mean one of its addresses; clients may get in all the same."
+    )
+    raise OpenClawError("it cannot be tried", reason, remedy)
 
 
 def expiries(patterns: dict[str, str]) -> dict[str, float]:
@@ -334,7 +350,7 @@ class Door:
             ca_path=said["authorities"],
             client_cert=said["certificate"],
             client_key=said["key"],
-            connect_to=own_address(),
+            connect_to=own_address(said["name"]),
         )
         self.stranger = self.client.stranger()
         self.expiring = expiries(said["expiring"])

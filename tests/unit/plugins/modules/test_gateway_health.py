@@ -421,7 +421,7 @@ class DoorFile:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.authority = folder, Authority(folder)
-        monkeypatch.setattr(gateway_health, "own_address", lambda: "127.0.0.1")
+        monkeypatch.setattr(gateway_health, "own_address", lambda name: "127.0.0.1")
         self.context = server_context(self.authority.issue("gateway.test", days=40), self.authority.ca_path)
 
     def write(self, port: int, **changes: Any) -> str:
@@ -470,6 +470,47 @@ def test_a_door_whose_certificates_cannot_be_read_is_a_finding(look, door_file, 
 def test_a_file_of_a_door_that_is_broken_is_a_finding(look, door_file, changes):
     result = look(door=door_file.write(1, **changes), fail_on="never")
     assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+
+
+@pytest.mark.parametrize(
+    ("ways", "address"),
+    [
+        ({"192.0.2.1": "203.0.113.5", "gateway.test": "10.0.0.2"}, "203.0.113.5"),
+        ({"2001:db8::1": "fd00::5"}, "fd00::5"),
+        ({"gateway.test": "10.0.0.2"}, "10.0.0.2"),
+        ({"gateway.test": "127.0.0.1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_door_is_tried_from_an_address_that_is_not_loopbacks(look, door_file, monkeypatch, ways, address):
+    class Sockets(contextlib.nullcontext):
+        def connect(self, place: tuple[str, int]) -> None:
+            if place[0] not in ways:
+                raise OSError("Network is unreachable")
+            self.place = place[0]
+
+        def getsockname(self) -> tuple[str, int]:
+            return ways[self.place], 9
+
+        def __enter__(self) -> Sockets:
+            return self
+
+    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway_health.socket, "socket", lambda *_words: Sockets())
+        if address:
+            assert gateway_health.own_address("gateway.test") == address
+            return
+        with pytest.raises(gateway_health.OpenClawError, match=r"it cannot be tried: the host has no address") as told:
+            gateway_health.own_address("gateway.test")
+
+    def nowhere(_name: str) -> str:
+        raise told.value
+
+    monkeypatch.setattr(gateway_health, "own_address", nowhere)
+    result = look(door=door_file.write(1), fail_on="never")
+    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+    assert "have gateway.test mean one of its addresses" in result["reasons"][0]
 
 
 def test_a_door_that_lets_in_a_client_without_a_certificate_is_unhealthy(look, door_file):
