@@ -11,6 +11,8 @@ export PYTHONUNBUFFERED := 1
 ALL_DISTRIBUTIONS := debian12 debian13 ubuntu2404 ubuntu2604
 # Which of them Molecule uses; the end-to-end tests always use all four.
 DISTRIBUTIONS ?= debian12
+# Most of an end-to-end test is waiting, so two of its files at a time are quicker, on two cores too.
+E2E_PROCESSES ?= 2
 INVENTORY ?= inventories/lab
 ROLE ?=
 ARGS ?=
@@ -76,7 +78,7 @@ molecule: venv  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 
 e2e: lab  ## Run the end-to-end tests on all distributions
 	$(say) 'end-to-end tests'
-	@pytest --verbose tests/e2e $(ARGS)
+	@pytest --verbose --numprocesses $(E2E_PROCESSES) --dist loadfile tests/e2e $(ARGS)
 
 benchmark: lab  ## Measure and report; asserts nothing
 	@python tests/benchmarks/run.py $(ARGS)

@@ -10,31 +10,40 @@ import contextlib
 import os
 import typing as t
 from collections.abc import Iterator
+from pathlib import Path
 
+import filelock
 import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
 
 
 @pytest.fixture(scope="session")
-def deployed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def deployed_image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
     """An image of a host with a healthy gateway, for tests whose subject is not the installation.
 
-    Whoever writes a test saves the minutes of this with an image of an earlier run: CLAWOPS_E2E_IMAGE=e2e-golden.
+    Of the processes that share a run's tests, the first one makes it. Whoever writes a test saves the minutes of this with
+    an image of an earlier run: CLAWOPS_E2E_IMAGE=e2e-golden.
     """
     if kept := os.environ.get("CLAWOPS_E2E_IMAGE"):
-        yield kept
-        return
-    name = "e2e-golden"
+        return kept
+    made = tmp_path_factory.getbasetemp().parent / f"e2e-golden-{testrun_uid}"
+    with filelock.FileLock(f"{made}.lock"):
+        if not made.exists():
+            make_image("e2e-golden", tmp_path_factory.mktemp("golden"))
+            made.touch()
+    return "e2e-golden"
+
+
+def make_image(name: str, folder: Path) -> None:
     lab.up({name: "debian12"})
-    where = lab.inventory(tmp_path_factory.mktemp("golden"), {name: {}})
+    where = lab.inventory(folder, {name: {}})
     run = lab.play("site", where)
     assert run.status == 0, run.output
     # Stopped in order, so that its databases are whole; it starts by itself with each new host.
     lab.Host(name).run(f"systemctl stop {lab.UNIT}")
     lab.lab("snapshot", name, name)
     lab.down([name])
-    yield name
 
 
 class Gateway(t.NamedTuple):
