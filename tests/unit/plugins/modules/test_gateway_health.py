@@ -22,6 +22,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
 from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import Authority, server_context
 
@@ -497,11 +498,11 @@ def test_a_door_is_tried_from_an_address_that_is_not_loopbacks(look, door_file, 
 
     monkeypatch.undo()
     with monkeypatch.context() as patched:
-        patched.setattr(gateway_health.socket, "socket", lambda *_words: Sockets())
+        patched.setattr(socket, "socket", lambda *_words: Sockets())
         if address:
             assert gateway_health.own_address("gateway.test") == address
             return
-        with pytest.raises(gateway_health.OpenClawError, match=r"it cannot be tried: the host has no address") as told:
+        with pytest.raises(OpenClawError, match=r"it cannot be tried: the host has no address") as told:
             gateway_health.own_address("gateway.test")
 
     def nowhere(_name: str) -> str:

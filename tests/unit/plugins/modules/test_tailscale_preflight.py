@@ -11,6 +11,7 @@ import json
 import socketserver
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,8 +214,8 @@ def test_a_new_name_is_waited_for_so_that_what_is_served_is_served_under_it(
         if seen.startswith("renamed") or now[0] < 1:
             daemon["status"]["Self"]["DNSName"] = given if now[0] > 1 else "vps.tailnet.lab."
 
-    monkeypatch.setattr(tailscale_preflight.time, "sleep", later)
-    monkeypatch.setattr(tailscale_preflight.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", later)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     result = run(hostname="Renamed", settle=3)
     assert (result["name"], result["serve_due"]) == (seen, seen != "vps.tailnet.lab")
     assert now[0] == pytest.approx(1.1 if seen.startswith("renamed") else 3.0, abs=0.11)
