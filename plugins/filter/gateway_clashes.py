@@ -10,8 +10,8 @@ short_description: Finds inventory hosts that claim the same gateway
 version_added: 1.0.0
 author: clawops (@clawops)
 description:
-  - Two inventory hosts may stand for two gateways on one address, with different instances and ports. This finds those
-    that stand for the same one.
+  - Two inventory hosts may stand for two gateways on one address, with different instances and ports, those of their doors
+    among them. This finds those that stand for the same one.
 options:
   _input:
     description: The variable C(hostvars).
@@ -41,18 +41,22 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
-# The defaults of the role gateway, which hostvars do not know.
-_DEFAULTS = {"gateway_instance": "main", "gateway_port": 18789}
+# The defaults of the roles gateway and mtls, which hostvars do not know.
+_GATEWAY = {"gateway_instance": "main", "gateway_port": 18789}
+_DOOR = {"mtls_port": 443, "mtls_http_port": 80}
 
 
 def gateway_clashes(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> list[str]:
-    """A sentence for each two hosts with one address that share an instance or a port."""
+    """A sentence for each two hosts with one address that share an instance or a port, 0 being none."""
     claimed: dict[tuple[t.Any, ...], str] = {}
     clashes = []
     for host in hosts:
         address = hostvars[host].get("ansible_host", host)
-        for name, default in _DEFAULTS.items():
+        door = _DOOR if hostvars[host].get("mtls_state") == "present" else {}
+        for name, default in {**_GATEWAY, **door}.items():
             value = hostvars[host].get(name, default)
+            if str(value) == "0":
+                continue
             first = claimed.setdefault((address, name, str(value)), host)
             if first != host:
                 reason = f"both stand for {address} with {name} {value}"

@@ -93,6 +93,10 @@ options:
     description: Whatever has fewer days left is renewed.
     type: int
     required: true
+  valid_days:
+    description: Options of the role and the days for which what they are about is valid. It has to be more than O(renew_before_days).
+    type: dict
+    default: {}
   rotate:
     description: What is made anew although it need not be.
     type: str
@@ -184,7 +188,7 @@ lists:
   elements: dict
   returned: always
 cut:
-  description: Whether somebody is refused who was not before.
+  description: Whether somebody is refused who was not before, by this run or by one that was broken off.
   type: bool
   returned: always
 remove:
@@ -257,8 +261,13 @@ class Host:
         signing, *former = self.authorities
         if self.params["rotate"] == "ca" or self.params["overlap_days"] < 0:
             return self.authorities
-        until = signing.certificate.not_before + self.params["overlap_days"] * 86400
-        return [signing, *(former if self.now < until else [])]
+        return [signing, *(former if self.now < self.overlap_ends() else [])]
+
+    def overlap_ends(self) -> float:
+        """When the clients of the former authority are let in no longer; 0 where there is none."""
+        if len(self.authorities) < 2:
+            return 0.0
+        return self.authorities[0].certificate.not_before + float(self.params["overlap_days"]) * 86400
 
     def folders(self, kind: str) -> list[Folder]:
         """Every generation of the server's or of one client's, by age."""
@@ -495,6 +504,11 @@ def argument_findings(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
     if params["rotate_client"] and params["rotate_client"] not in known:
         remedy = f"It is one of {', '.join(known)}."
         found.append(OpenClawError(f"rotate_client {params['rotate_client']}", "mtls_clients has no such name", remedy))
+    for option, days in params["valid_days"].items():
+        if int(days) <= params["renew_before_days"]:
+            reason = f"mtls_renew_before_days is {params['renew_before_days']}, so every run would make it anew"
+            remedy = f"Set {option} to more, or mtls_renew_before_days to less."
+            found.append(OpenClawError(f"{option} {days}", reason, remedy))
     return found
 
 
@@ -520,6 +534,12 @@ def authority_findings(host: Host) -> list[OpenClawError]:
     if host.params["rotate"] == "ca" and not host.params["authority_made"]:
         reason = "mtls_ca_source is inventory, so it is not made here"
         remedy = "Give the new one as mtls_ca_certificate and mtls_ca_key, the old certificate in mtls_ca_former, and run site.yml."
+        found.append(OpenClawError("rotate=mtls_ca", reason, remedy))
+    elif host.params["rotate"] == "ca" and host.now < (until := host.overlap_ends()):
+        # Only the one before signs for it, so clients that know only the one before that would not accept the server.
+        made, ends = _pki.day(signing.certificate.not_before), _pki.day(until)
+        reason = f"{signing.name} is from {made}, and clients of {host.authorities[1].name} go on until {ends}"
+        remedy = "Run site.yml, which finishes a rotation that was broken off too, and rotate then; or refuse them now by mtls_ca_overlap_days 0."
         found.append(OpenClawError("rotate=mtls_ca", reason, remedy))
     return found
 
@@ -561,6 +581,9 @@ def plan(host: Host) -> dict[str, t.Any]:
     site = _host.read_text(params["site"])
     newly = [each for each in params["revoked"] if site and f'"{each}" 1;' not in site]
     trusted = host.trusted()
+    # There from before the files that refuse somebody until nginx's former workers have ended, whichever run ends them.
+    cutting = str(host.directory / "cutting")
+    cut = cut or bool(newly) or os.path.exists(cutting)
     return {
         "asked": {each: params[each] for each in ASKED},
         "stamp": stamp,
@@ -582,8 +605,8 @@ def plan(host: Host) -> dict[str, t.Any]:
         ],
         "links": links(host, {kind: stamp if kind in reissued else host.current(kind) for kind in kinds}),
         "lists": known,
-        "cut": bool(cut or newly),
-        "remove": useless(host, issue),
+        "cut": cut,
+        "remove": useless(host, issue) + ([cutting] if cut else []),
     }
 
 
@@ -618,6 +641,7 @@ def main() -> None:
             "passphrase": {"type": "str", "no_log": True},
             "overlap_days": {"type": "int", "required": True},
             "renew_before_days": {"type": "int", "required": True},
+            "valid_days": {"type": "dict", "default": {}},
             "rotate": {"type": "str", "choices": ["none", "server", "client", "ca"], "default": "none"},
             "rotate_client": {"type": "str", "default": ""},
         },

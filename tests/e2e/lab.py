@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +190,31 @@ def start_play(playbook: str, where: Path, *words: str, **environment: str) -> s
         text=True,
         start_new_session=True,
     )
+
+
+def kill_controller(process: subprocess.Popen[str], sockets: str) -> None:
+    """Kill a play with its workers and the masters of ssh.
+
+    All of them know the folder ``sockets``, which the play got as ANSIBLE_SSH_CONTROL_PATH_DIR: from their environment, or
+    ssh's master from the socket that it shows.
+    """
+    os.killpg(process.pid, signal.SIGKILL)
+    while victims := processes_that_know(sockets):
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    process.communicate()
+
+
+def processes_that_know(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if word.encode() in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
 
 
 def play(playbook: str, where: Path, *words: str, timeout: float = 1200, **environment: str) -> Run:

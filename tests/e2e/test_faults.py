@@ -10,9 +10,7 @@ import base64
 import contextlib
 import functools
 import json
-import os
 import queue
-import signal
 import subprocess
 import tempfile
 import time
@@ -106,31 +104,14 @@ class Watch:
 
 def site_broken_off(where: Path, after: float) -> bool:
     """Start site.yml and, after so many seconds, kill all of the controller: workers and ssh masters too."""
-    # All of its processes know this folder: from their environment, or ssh's master from the socket that it shows.
     with tempfile.TemporaryDirectory(prefix="cp") as sockets:
         process = lab.start_play("site", where, ANSIBLE_SSH_CONTROL_PATH_DIR=sockets)
         try:
             process.communicate(timeout=after)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            while victims := processes_that_know(sockets):
-                for pid in victims:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                time.sleep(0.02)
-            process.communicate()
+            lab.kill_controller(process, sockets)
             return True
         return False
-
-
-def processes_that_know(word: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if word.encode() in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-    return found
 
 
 def fractions(points: int) -> list[float]:

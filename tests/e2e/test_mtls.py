@@ -13,6 +13,7 @@ import datetime
 import json
 import stat
 import subprocess
+import tempfile
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -490,6 +491,10 @@ def bad_inputs() -> list[t.Any]:
             ["mtls_clients: bob", "mtls_revoked has the same name"],
         ),
         "the-hosts-own-name": ({"mtls_clients": ["health"]}, ["the host itself is called so"]),
+        "what-every-run-would-renew": (
+            {"mtls_crl_days": 30},
+            ["mtls_crl_days 30", "mtls_renew_before_days is 30", "every run would make it anew"],
+        ),
         "one-port-for-both": ({"mtls_http_port": 443}, ["mtls_http_port", "it is mtls_port as well"]),
         "a-port-that-is-taken": ({"mtls_port": 22}, ["mtls_port 22", "sshd", "listens on it"]),
         "the-gateways-own-port": ({"mtls_port": 18789}, ["mtls_port 18789", "openclaw-gateway.service"]),
@@ -578,7 +583,7 @@ def test_the_servers_certificate_is_rotated_without_a_dropped_connection(door: D
 def test_any_run_renews_what_has_few_days_left(door: Door) -> None:
     before = door.caller.serial()
     former = door.caller.give("/root/former")
-    door.converge(mtls_renew_before_days=397)
+    door.converge(mtls_renew_before_days=397, mtls_server_days=398, mtls_client_days=398, mtls_crl_days=398)
     assert door.caller.serial() != before
     door.caller.give()
     assert (
@@ -619,6 +624,25 @@ def test_whoever_comes_back_gets_another_certificate_and_the_old_one_stays_refus
     door.caller.give()
     assert door.caller.ask("/startupz", who="bob")[0] == 200
     assert door.caller.ask("/startupz", who="bob", folder="/root/former")[0] == 400
+
+
+@pytest.mark.full
+def test_a_revocation_that_is_broken_off_is_finished_by_the_next_run(door: Door) -> None:
+    door.converge()
+    door.caller.give()
+    door.caller.hold("bob", door.host.token())
+    refusal: dict[str, t.Any] = {"mtls_clients": ["alice"], "mtls_revoked": ["bob"]}
+    with tempfile.TemporaryDirectory(prefix="cp") as sockets:
+        play = lab.start_play("site", door.inventory(**refusal), "--tags", "mtls", ANSIBLE_SSH_CONTROL_PATH_DIR=sockets)
+        door.host.run(f"timeout 120 sh -c 'until [ -e {ETC}/cutting ]; do sleep 0.05; done'; sleep 0.3")
+        lab.kill_controller(play, sockets)
+    # The list has him already, and a look at it alone would find that there is nothing left to do.
+    assert "closed" not in door.caller.held("bob")
+    door.host.run("nginx -s reload")
+    door.converge(**refusal)
+    assert "closed" in door.caller.held("bob")
+    assert door.converge(**refusal).changed(HOST) == 0
+    door.converge()
 
 
 def test_a_rotated_clients_former_certificate_is_refused(door: Door) -> None:
@@ -677,6 +701,9 @@ def test_while_authorities_change_both_clients_are_let_in(door: Door) -> None:
     assert door.play("rotate", "-e", "rotate=mtls_server").status == 0
     for folder in (former, "/root/alone"):
         assert door.caller.call(door.host.token(), folder=folder) == 200, folder
+    with lab.untouched(door.host):
+        again = door.play("rotate", "-e", "rotate=mtls_ca")
+        lab.assert_refused(again, ["rotate=mtls_ca", "clients of ca-1 go on until", "Run site.yml"])
 
 
 def first_certificate(text: str) -> str:

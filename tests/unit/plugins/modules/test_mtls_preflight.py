@@ -220,7 +220,8 @@ def test_every_certificate_of_a_revoked_name_is_revoked_and_its_keys_go(host: Ho
         "clients/bob/current"
     }
     assert {path.rpartition("mtls/")[2] for path in result["remove"]} == {
-        f"clients/bob/{stamp}/{file}" for stamp in "12" for file in ("key.pem", "bundle.p12")
+        "cutting",
+        *(f"clients/bob/{stamp}/{file}" for stamp in "12" for file in ("key.pem", "bundle.p12")),
     }
 
 
@@ -244,6 +245,13 @@ def test_a_revocation_list_is_renewed_in_time(host: Host, look: Look, ends: date
     host.put("crl.pem", host.whole().crl(5, ends=ends))
     (found,) = look()["lists"]
     assert (found["keep"], [each["serial_number"] for each in found["revoked"]]) == ("", ["05"])
+
+
+def test_whoever_a_run_refused_before_it_was_broken_off_is_still_to_be_cut_off(host: Host, look: Look) -> None:
+    host.whole()
+    marker = host.put("cutting", "")
+    result = look()
+    assert (result["cut"], result["remove"]) == (True, [str(marker)])
 
 
 def test_a_revocation_list_of_somebody_else_is_none(host: Host, look: Look) -> None:
@@ -310,6 +318,29 @@ def elsewhere(*made: Made, problems: tuple[str, ...] = ()) -> dict[str, Any]:
         "authority_made": False,
         "overlap_days": -1,
     }
+
+
+def test_an_authority_is_not_rotated_again_while_clients_of_the_former_one_are_let_in(host: Host, look: Look) -> None:
+    host.whole()
+    host.authority("ca-2", begins=NOW - DAY)
+    told = look(rotate="ca")
+    assert told["failed"]
+    made, ends = f"{NOW - DAY:%Y-%m-%d %H:%M} UTC", f"{NOW + 29 * DAY:%Y-%m-%d %H:%M} UTC"
+    assert told["msg"].startswith(
+        f"rotate=mtls_ca: ca-2 is from {made}, and clients of ca-1 go on until {ends}. Run site.yml"
+    )
+    assert look(rotate="ca", overlap_days=0)["authority"]["name"] == "ca-3"
+
+
+@pytest.mark.parametrize(("days", "refused"), [(30, True), (31, False)])
+def test_what_every_run_would_make_anew_is_refused(host: Host, look: Look, days: int, refused: bool) -> None:
+    host.whole()
+    told = look(valid_days={"mtls_crl_days": days, "mtls_server_days": 397})
+    assert told.get("failed", False) == refused
+    if refused:
+        assert told["msg"].startswith(
+            "mtls_crl_days 30: mtls_renew_before_days is 30, so every run would make it anew."
+        )
 
 
 def test_with_an_inventorys_authority_the_server_keeps_the_certificate_of_a_former_one(host: Host, look: Look) -> None:
