@@ -6,7 +6,8 @@
 """Measures the collection on lab hosts and prints a report. It asserts nothing.
 
 Every claim is a ratio, or a split, of things measured side by side in one run. `make benchmark` runs all parts;
-`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory, door.
+`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory, door,
+access.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / ".ansible/collections"))
 
-from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e import lab, tailnet
 
 FLEETS = (1, 5, 10)
 RELEASE = f"/opt/openclaw/releases/{lab.VERSION}/node_modules/openclaw"
@@ -135,27 +136,45 @@ def unchanged(tag: str) -> None:
     say(f"  each further host: {slope:.1f} s (aim 4 while the lab shares two cores with the controller)")
 
 
-def roles(tag: str) -> None:
-    """What the roles docker and tuning add to a run that changes nothing, in turns on one host."""
-    serving(["bench-roles"], tag)
-    both = lab.inventory(folder(), {"bench-roles": {}}, docker_state="present")
-    neither = lab.inventory(folder(), {"bench-roles": {}})
+def added(roles: str, host: lab.Host, plain: lab.Host, words: t.Sequence[str], **variables: t.Any) -> None:
+    """What two roles add to a run that changes nothing, in turns on two hosts; the words take them out of the second one's."""
+    both = lab.inventory(folder(), {host.name: {}}, **variables)
+    neither = lab.inventory(folder(), {plain.name: {}})
     timed_play(both)
+    timed_play(neither, *words)
     walls: dict[str, list[float]] = {"both": [], "neither": []}
     tasks: dict[str, int] = {}
     for _ in range(3):
-        for name, words in (("both", (both,)), ("neither", (neither, "--skip-tags", "docker,tuning"))):
-            wall, _, run = timed_play(*words)
-            walls[name].append(wall)
-            tasks[name] = run.recap["bench-roles"]["ok"]
-    with_them, without = (statistics.median(walls[name]) for name in ("both", "neither"))
+        for kind, name, given in (("both", host.name, (both,)), ("neither", plain.name, (neither, *words))):
+            wall, _, run = timed_play(*given)
+            if run.changed(name):
+                raise SystemExit(run.output)
+            walls[kind].append(wall)
+            tasks[kind] = run.recap[name]["ok"]
+    with_them, less = (statistics.median(walls[kind]) for kind in ("both", "neither"))
     say(
-        f"nothing to change, docker and tuning too: {with_them:.1f} s and {tasks['both']} tasks; without: {without:.1f} s, {tasks['neither']}"
+        f"nothing to change, {roles} too: {with_them:.1f} s and {tasks['both']} tasks; without: {less:.1f} s, {tasks['neither']}"
     )
     say(
-        f"  they add {with_them - without:.1f} s (aim 3), ratio {with_them / without:.2f}; medians of 3 in turns, ranges {walls}"
+        f"  they add {with_them - less:.1f} s (aim 3), ratio {with_them / less:.2f}; medians of 3 in turns, ranges {walls}"
     )
-    lab.down(["bench-roles"])
+
+
+def roles(tag: str) -> None:
+    """What the roles docker and tuning add."""
+    host, plain = serving(["bench-roles", "bench-plain"], tag)
+    added("docker and tuning", host, plain, ["--skip-tags", "docker,tuning"], docker_state="present")
+    lab.down([host.name, plain.name])
+
+
+def access(tag: str) -> None:
+    """What the roles tailscale and mtls add, on a node that has joined."""
+    host, plain = serving(["bench-access", "bench-plain"], tag)
+    control = tailnet.Control(lab.up({"bench-control": "debian12"})["bench-control"])
+    control.trusted_by(host)
+    joined = {"tailscale_state": "present", "tailscale_login_server": control.url, "tailscale_auth_key": control.key()}
+    added("tailscale and mtls", host, plain, [], mtls_state="present", **joined)
+    lab.down([host.name, plain.name, control.host.name])
 
 
 def start(tag: str) -> None:
@@ -289,7 +308,7 @@ def ab(host: lab.Host, words: str) -> tuple[float, float]:
 
 
 def door(tag: str) -> None:
-    """Through nginx with client certificates against loopback, in turns on one host; and what the role adds to a run."""
+    """Through nginx with client certificates against loopback, in turns on one host."""
     (host,) = serving(["mtls-bench"], tag)
     both = lab.inventory(folder(), {"mtls-bench": {}}, mtls_state="present", mtls_requests_per_second=100000)
     timed_play(both)
@@ -306,16 +325,11 @@ def door(tag: str) -> None:
         f"/healthz, 8 connections: {rates['door']:.0f} requests/s and p99 {slow['door']:.0f} ms through nginx with client certificates,"
         f" {rates['loopback']:.0f} and {slow['loopback']:.0f} ms on loopback; ratio {rates['door'] / rates['loopback']:.2f}; all {found}"
     )
-    tasks = seconds_by_task(timed_play(both)[2].output)
-    ours = {name: seconds for name, seconds in tasks.items() if "openclaw.mtls" in name or "door |" in name}
-    say(
-        f"  a run that changes nothing spends {sum(ours.values()):.1f} s in the role's tasks (aim 3 with tailscale): {ours}"
-    )
     lab.down(["mtls-bench"])
 
 
 def main() -> None:
-    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory", "door"]
+    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory", "door", "access"]
     if "deploy" in parts:
         deploy()
     rest = [part for part in parts if part != "deploy"]
@@ -330,6 +344,7 @@ def main() -> None:
                 "probes": probes,
                 "memory": memory,
                 "door": door,
+                "access": access,
             }[part](tag)
 
 
