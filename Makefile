@@ -11,8 +11,10 @@ export PYTHONUNBUFFERED := 1
 ALL_DISTRIBUTIONS := debian12 debian13 ubuntu2404 ubuntu2604
 # Which of them Molecule uses; the end-to-end tests always use all four.
 DISTRIBUTIONS ?= debian12
-# Most of an end-to-end test is waiting, so two of its files at a time are quicker, on two cores too.
+# Most of a test on a host is waiting, so two at a time are quicker, on two cores too: files of end-to-end tests, and
+# scenarios of Molecule where each has one host.
 E2E_PROCESSES ?= 2
+MOLECULE_PROCESSES ?= $(if $(word 2,$(DISTRIBUTIONS)),1,2)
 INVENTORY ?= inventories/lab
 ROLE ?=
 ARGS ?=
@@ -70,11 +72,10 @@ unit: venv  ## Run the unit tests
 molecule: venv  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 	@tests/lab/lab.sh ready $(DISTRIBUTIONS)
 	@export CLAWOPS_DISTRIBUTIONS="$$(tr ' ' , <<< '$(strip $(DISTRIBUTIONS))')"; \
-	for scenario in $(SCENARIOS); do \
-	  printf '\n== molecule: %s on %s\n' "$$scenario" "$$CLAWOPS_DISTRIBUTIONS"; \
-	  MOLECULE_GLOB="molecule/$$scenario/molecule.yml" molecule --base-config .config/molecule/config.yml \
-	    test --no-command-borders --scenario-name "$$scenario"; \
-	done
+	printf '\n== molecule: %s on %s\n' "$(SCENARIOS)" "$$CLAWOPS_DISTRIBUTIONS"; \
+	printf '%s\n' $(SCENARIOS) | xargs --max-procs=$(MOLECULE_PROCESSES) --replace=SCENARIO bash -o pipefail -c \
+	  'MOLECULE_GLOB=molecule/SCENARIO/molecule.yml molecule --base-config .config/molecule/config.yml \
+	    test --no-command-borders --scenario-name SCENARIO 2>&1 | sed --unbuffered "s/^/SCENARIO | /"'
 
 e2e: lab  ## Run the end-to-end tests on all distributions
 	$(say) 'end-to-end tests'

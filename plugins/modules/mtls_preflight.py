@@ -214,6 +214,8 @@ ASKED = ("state", "rotate", "names", "clients", "revoked", "ports")
 # nginx is told after the files are written; the kernel counts a process's beginning in whole seconds from a boot that it
 # knows to a second.
 _SLACK = 2.0
+# On every address, as the door is: another one's default server is no concern of it.
+_DEFAULT_SERVER = r"\blisten\s+(?:(?:\*|0\.0\.0\.0|\[::\]):)?{port}\b[^;]*\bdefault_server\b"
 
 
 class Folder(t.NamedTuple):
@@ -438,12 +440,7 @@ def nginx(host: Host) -> dict[str, bool]:
         begun = max((_host.started_at(text, boot, ticks) for text in stats), default=0.0)
     files = [site, *(str(host.directory / name) for name in ("authorities.pem", "crl.pem", "server/current"))]
     written = max((os.lstat(path).st_mtime for path in files if os.path.lexists(path)), default=0.0)
-    others = [
-        str(path)
-        for pattern in ("conf.d/*.conf", "sites-enabled/*")
-        for path in pathlib.Path("/etc/nginx").glob(pattern)
-        if str(path) != site
-    ]
+    others = [path for path, _ in other_sites(host) if path.name != "nginx.conf"]
     installed = _host.package_version(_host.read_text("/var/lib/dpkg/status"), "nginx")
     return {
         "running": bool(main),
@@ -451,6 +448,16 @@ def nginx(host: Host) -> dict[str, bool]:
         "ours": not installed or os.path.exists("/etc/openclaw/nginx"),
         "shared": bool(others),
     }
+
+
+def other_sites(host: Host) -> t.Iterator[tuple[pathlib.Path, str]]:
+    """The other files of nginx in which a site may be, without their comments."""
+    etc = pathlib.Path(host.params["site"]).parent.parent
+    for path in sorted(
+        path for where in ("nginx.conf", "conf.d/*.conf", "sites-enabled/*") for path in etc.glob(where)
+    ):
+        if str(path) != host.params["site"]:
+            yield path, re.sub(r"#.*", "", _host.read_text(str(path)))
 
 
 def port_findings(host: Host) -> list[OpenClawError]:
@@ -471,10 +478,15 @@ def port_findings(host: Host) -> list[OpenClawError]:
             remedy = f"Stop it, or choose another {option}{' (0 for none)' if option == 'mtls_http_port' else ''}."
             found.append(OpenClawError(f"{option} {port}", f"{owner} listens on it", remedy))
             break
-        for path in sorted(pathlib.Path(os.path.dirname(host.params["site"])).glob("openclaw-*.conf")):
-            if str(path) != host.params["site"] and re.search(rf"listen {port}\b", _host.read_text(str(path))):
+        for path, text in other_sites(host):
+            if path.name.startswith("openclaw-") and re.search(rf"listen {port}\b", text):
                 reason = f"another gateway's door has it, {path}"
                 found.append(OpenClawError(f"{option} {port}", reason, f"Choose another {option}."))
+            elif option == "mtls_port" and re.search(_DEFAULT_SERVER.format(port=port), text):
+                # Whose certificates nginx checks before it knows which site is meant.
+                reason = f"{path} has the default server there, so a client that names no server would be let in by its certificates"
+                remedy = "Take default_server out of it, or choose another mtls_port."
+                found.append(OpenClawError(f"mtls_port {port}", reason, remedy))
     return found
 
 

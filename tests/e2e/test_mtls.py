@@ -602,7 +602,7 @@ def test_a_site_of_the_operators_on_the_same_port_is_no_other_way_in(door: Door)
     door.host.write("/etc/nginx/theirs.key", pem_of(theirs[1]))
     door.host.write(
         "/etc/nginx/sites-enabled/theirs",
-        "server { listen 443 ssl default_server; server_name theirs; return 200 theirs;"
+        "server { listen 443 ssl; server_name theirs; return 200 theirs;"
         " ssl_certificate theirs.pem; ssl_certificate_key theirs.key; ssl_client_certificate theirs.pem;"
         " ssl_verify_client on; ssl_session_cache shared:theirs:1m; ssl_session_tickets on; }\n",
     )
@@ -614,6 +614,11 @@ def test_a_site_of_the_operators_on_the_same_port_is_no_other_way_in(door: Door)
             assert known == "200", version
             assert len(refused) == 3
             assert set(refused) <= {"421", "400", "TLSV1_ALERT_ACCESS_DENIED"}, (version, refused)
+        door.host.run("sed -i 's/443 ssl/443 ssl default_server/' /etc/nginx/sites-enabled/theirs")
+        with lab.untouched(door.host):
+            lab.assert_refused(
+                door.play("site", "--tags", "mtls"), ["mtls_port 443", "sites-enabled/theirs has the default server"]
+            )
     finally:
         door.host.write("/etc/nginx/sites-enabled/theirs", THEIRS)
         door.host.run("nginx -s reload; rm /etc/nginx/theirs.*")
@@ -792,6 +797,7 @@ def test_an_authority_of_the_controllers_never_gets_to_the_host(door: Door, tmp_
         lab.assert_refused(door.play("site", "--tags", "mtls", **given), ["ca-2.key", "it is not there"])
 
 
+@pytest.mark.full
 def test_an_authority_of_the_inventorys_is_changed_by_it(door: Door) -> None:
     one, two = (certified(name, -DAY, 1000 * DAY, is_authority=True) for name in ("One", "Two"))
     first: dict[str, t.Any] = {

@@ -226,7 +226,8 @@ def test_a_bad_key_for_other_tags_leaves_the_node_joined(net: Tailnet) -> None:
     assert net.call(net.vps.token(), "http://renamed.tailnet.lab:18789") == "200"
 
 
-@pytest.mark.parametrize("how", ["remove", "expire"])
+# Two minutes pass until a node learns of its removal.
+@pytest.mark.parametrize("how", [pytest.param("remove", marks=pytest.mark.full), "expire"])
 def test_a_node_that_the_tailnet_has_lost_is_noticed_and_joins_again(net: Tailnet, how: str) -> None:
     name = tailnet.status(net.vps)["Self"]["DNSName"].split(".")[0]
     getattr(net.control, how)(name)

@@ -29,8 +29,8 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.directory, self.site = root / "mtls", root / "nginx/openclaw-main.conf"
-        self.site.parent.mkdir()
+        self.directory, self.site = root / "mtls", root / "nginx/conf.d/openclaw-main.conf"
+        self.site.parent.mkdir(parents=True)
         self.system = {"/var/lib/dpkg/status": "Package: nginx\nStatus: install ok installed\nVersion: 1.22\n\n"}
 
     def put(self, path: str, text: str) -> Path:
@@ -393,6 +393,29 @@ def test_a_port_of_another_gateways_door_is_refused(host: Host, look: Look) -> N
     host.site.with_name("openclaw-second.conf").write_text("    listen 443 ssl;\n")
     assert "mtls_port 443: another gateway's door has it" in look(ports=[443])["msg"]
     assert "msg" not in look(ports=[44])
+
+
+@pytest.mark.parametrize(
+    ("listen", "refused"),
+    [
+        ("listen 443 ssl default_server;", True),
+        ("listen\t[::]:443 default_server ssl;", True),
+        ("listen 443 ssl;", False),
+        ("# listen 443 ssl default_server;", False),
+        ("listen 8443 ssl default_server;", False),
+        ("listen 80 default_server;", False),
+        ("listen 192.0.2.1:443 ssl default_server;", False),
+        ("listen 443 ssl; listen 80 default_server;", False),
+    ],
+)
+def test_a_default_server_of_somebody_elses_on_the_doors_port_is_refused(
+    host: Host, look: Look, listen: str, refused: bool
+) -> None:
+    theirs = host.site.parent.with_name("sites-enabled") / "theirs"
+    theirs.parent.mkdir()
+    theirs.write_text(f"server {{\n    {listen}\n}}\n")
+    told = look().get("msg", "")
+    assert told.startswith(f"mtls_port 443: {theirs} has the default server there") is refused, told
 
 
 @pytest.mark.parametrize(
