@@ -160,6 +160,20 @@ def missing(wishes: t.Iterable[Entry]) -> list[str]:
     ]
 
 
+def as_wished(entries: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
+    """Whether everything is as these entries ask, of root and readable by all where they do not say otherwise.
+
+    Entries that cannot be fulfilled are not as wished: whoever makes them says why.
+    """
+    defaults = {"owner": "root", "group": "root", "mode": "0644"}
+    blank = {"state": "file", **dict.fromkeys(("content", "src", "owner", "group", "mode"))}
+    try:
+        wishes = [wish({**blank, **entry}, defaults) for entry in entries]
+        return not plan(wishes, strict=False) and not missing(wishes)
+    except OpenClawError:
+        return False
+
+
 def carry_out(change: Change) -> None:
     """Make one path as it should be."""
     found, wished = change
@@ -294,4 +308,16 @@ def _describe(side: Entry, change: Change) -> str:
     return "\n".join([*lines, content.decode(errors="replace")])
 
 
-__all__ = ("Change", "Entry", "carry_out", "difference", "differs", "look", "missing", "plan", "undo", "wish")
+__all__ = (
+    "Change",
+    "Entry",
+    "as_wished",
+    "carry_out",
+    "difference",
+    "differs",
+    "look",
+    "missing",
+    "plan",
+    "undo",
+    "wish",
+)

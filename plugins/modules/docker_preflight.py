@@ -75,6 +75,11 @@ options:
     type: list
     elements: str
     default: []
+  source_files:
+    description: Entries of M(clawops.openclaw.file_set) that make the apt source, all of root and readable by all.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -133,6 +138,10 @@ installed:
   type: list
   elements: str
   returned: always
+source:
+  description: Whether O(source_files) are all as they should be.
+  type: bool
+  returned: always
 shared:
   description: Whether another account of the host has an engine of this kind, which needs the packages too.
   type: bool
@@ -160,7 +169,7 @@ import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _files, _host, _merge
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 _SUBIDS = 65536
@@ -267,6 +276,7 @@ def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "engine": _engine.ask(params["socket"], "/_ping")[0] == 200,
         **image_state(params["socket"], params["image"], params["recipe"]),
         "installed": [name for name in params["packages"] if _host.package_version(packages, name)],
+        "source": _files.as_wished(params["source_files"]),
         "shared": bool(units - {unit}),
         **wished_daemon(params),
         "disk_free_mb": _host.free_mb(params["data_path"]),
@@ -335,6 +345,7 @@ def main() -> None:
             "recipe": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "required": True},
             "conflicts": {"type": "list", "elements": "str", "default": []},
+            "source_files": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )

@@ -91,6 +91,11 @@ options:
       was asked, or another one; what is served is served under the name that the node has.
     type: int
     default: 0
+  source_files:
+    description: Entries of M(clawops.openclaw.file_set) that make the apt source, all of root and readable by all.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -111,6 +116,10 @@ asked:
 installed:
   description: Version of the package, or an empty text.
   type: str
+  returned: always
+source:
+  description: Whether O(source_files) are all as they should be.
+  type: bool
   returned: always
 running:
   description: Whether tailscaled answers.
@@ -180,7 +189,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _tailnet
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _host, _tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
@@ -233,6 +242,7 @@ def observe(params: t.Mapping[str, t.Any], node: _tailnet.Node) -> dict[str, t.A
     return {
         "asked": {name: params[name] for name in _ASKED},
         "installed": _host.package_version(_host.read_text("/var/lib/dpkg/status"), "tailscale"),
+        "source": _files.as_wished(params["source_files"]),
         "running": node.running,
         "known": node.has_key,
         "trouble": _tailnet.trouble(node),
@@ -342,6 +352,7 @@ def main() -> None:
             "serve": {"type": "bool", "default": True},
             "dropin_path": {"type": "path", "required": True},
             "settle": {"type": "int", "default": 0},
+            "source_files": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )

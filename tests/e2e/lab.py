@@ -17,6 +17,7 @@ import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +228,16 @@ def play(playbook: str, where: Path, *words: str, timeout: float = 1200, **envir
         process.wait()
         raise
     return Run(process.returncode, output, recap_of(output))
+
+
+def sampled(rows: t.Iterable[t.Any], *kept: str) -> list[t.Any]:
+    """Rows of a test, of which `make test` tries those with these ids and `make test-all` every one."""
+    given = {row.id: row for row in rows}
+    assert set(kept) <= set(given), kept
+    return [
+        row if name in kept else pytest.param(*row.values, id=name, marks=[*row.marks, pytest.mark.full])
+        for name, row in given.items()
+    ]
 
 
 def message(run: Run, kind: str = "ERROR") -> str:

@@ -186,7 +186,17 @@ LIVE_ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "words"), LIVE_ROWS)
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    lab.sampled(
+        LIVE_ROWS,
+        "unknown-nested-key",
+        "tls-keys-that-openclaw-ignores",
+        "variable-nowhere-defined",
+        "binding-to-an-unknown-agent",
+        "version-that-does-not-exist",
+    ),
+)
 def test_a_bad_value_is_refused_and_the_gateway_goes_on(
     gateway: Gateway, tmp_path: Path, variables: dict[str, t.Any], words: Words
 ) -> None:
@@ -200,6 +210,7 @@ def test_a_retired_snippet_that_the_release_still_takes_is_applied(gateway: Gate
     assert agent == SANDBOX["agents"]["list"][0]
 
 
+@pytest.mark.full
 def test_an_unsafe_version_that_the_operator_insists_on_is_only_warned_of(gateway: Gateway, tmp_path: Path) -> None:
     # The registry has no other version that is old enough.
     wish = {"gateway_version": "0.0.1", "gateway_allow_unsafe_version": True}
@@ -242,11 +253,13 @@ def damaged(host: lab.Host, damage: str) -> Iterator[None]:
     ("damage", "reason"),
     [
         pytest.param("truncate -s 200 $f", "SyntaxError: JSON5: invalid end of input", id="torn"),
-        pytest.param("truncate -s 0 $f", "it is not JSON", id="empty"),
+        pytest.param("truncate -s 0 $f", "it is not JSON", id="empty", marks=pytest.mark.full),
         pytest.param("head -c 300 /dev/urandom >$f", "", id="binary", marks=pytest.mark.full),
         pytest.param("echo '[]' >$f", "it holds no object", id="no-object", marks=pytest.mark.full),
         pytest.param("rm $f; mkdir $f", "it is not a plain file", id="directory", marks=pytest.mark.full),
-        pytest.param("mv $f $f.elsewhere; ln -s $f.elsewhere $f", "it is a symbolic link", id="link"),
+        pytest.param(
+            "mv $f $f.elsewhere; ln -s $f.elsewhere $f", "it is a symbolic link", id="link", marks=pytest.mark.full
+        ),
     ],
 )
 def test_settings_that_cannot_be_read_are_left_as_they_are(
@@ -273,9 +286,11 @@ def marked(host: lab.Host, path: str, word: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "damage", "foreign"),
     [
-        pytest.param("last_good", "truncate -s 200 $f", ["of-last-good"], id="last-good"),
+        pytest.param("last_good", "truncate -s 200 $f", ["of-last-good"], id="last-good", marks=pytest.mark.full),
         pytest.param("previous", "rm $f; mkdir $f", ["of-previous"], id="previous"),
-        pytest.param("discard", "mv $f $f.elsewhere; ln -s $f.elsewhere $f", None, id="discard"),
+        pytest.param(
+            "discard", "mv $f $f.elsewhere; ln -s $f.elsewhere $f", None, id="discard", marks=pytest.mark.full
+        ),
     ],
 )
 def test_the_operator_decides_what_to_start_from(
@@ -357,6 +372,7 @@ def test_a_disk_that_is_too_small_is_refused(bare: lab.Host, tmp_path: Path) -> 
     assert_refused(run, words)
 
 
+@pytest.mark.full
 def test_a_disk_that_is_nearly_too_small_is_warned_of(bare: lab.Host, tmp_path: Path) -> None:
     with disk(bare, 2000), untouched(bare):
         run = site(tmp_path, bare, {}, "--check")
@@ -442,6 +458,7 @@ def test_a_change_that_the_gateway_does_not_start_with_is_taken_back(gateway: Ga
     assert_refused(run, words)
 
 
+@pytest.mark.full
 def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back(gateway: Gateway, tmp_path: Path) -> None:
     with put_back(gateway.host):
         run = site(tmp_path, gateway.host, {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}})

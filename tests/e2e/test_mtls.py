@@ -502,7 +502,16 @@ def bad_inputs() -> list[t.Any]:
     return [pytest.param(variables, words, id=name) for name, (variables, words) in rows.items()]
 
 
-@pytest.mark.parametrize(("variables", "words"), bad_inputs())
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    lab.sampled(
+        bad_inputs(),
+        "a-key-of-another",
+        "a-name-that-clients-use-is-missing",
+        "a-port-that-is-taken",
+        "one-port-for-both",
+    ),
+)
 def test_bad_input_is_refused_and_nothing_is_touched(door: Door, variables: dict[str, t.Any], words: list[str]) -> None:
     with lab.untouched(door.host):
         run = door.play("site", "--tags", "mtls", **variables)
@@ -512,6 +521,7 @@ def test_bad_input_is_refused_and_nothing_is_touched(door: Door, variables: dict
     assert door.caller.ask("/startupz")[0] == 200
 
 
+@pytest.mark.full
 def test_a_key_that_is_missing_on_the_host_is_told_of(door: Door) -> None:
     door.host.run(f"mv {ETC}/ca/ca-1.key /root/")
     with lab.untouched(door.host):
@@ -519,6 +529,7 @@ def test_a_key_that_is_missing_on_the_host_is_told_of(door: Door) -> None:
     door.host.run(f"mv /root/ca-1.key {ETC}/ca/")
 
 
+@pytest.mark.full
 def test_a_wrong_word_for_what_to_rotate_is_told_of(door: Door) -> None:
     with lab.untouched(door.host):
         lab.assert_refused(
@@ -543,6 +554,7 @@ def test_settings_that_nginx_refuses_are_taken_back(door: Door) -> None:
 # The operator's year.
 
 
+@pytest.mark.full
 def test_chat_completions_are_there_by_option(door: Door) -> None:
     body = json.dumps({"model": "openclaw", "messages": [{"role": "user", "content": "hello"}]})
 
@@ -675,6 +687,7 @@ def test_a_name_that_is_revoked_is_refused_with_a_certificate_nobody_knows_of(do
     assert door.caller.ask("/startupz", who="mallory")[0] == 403
 
 
+@pytest.mark.full
 def test_whoever_comes_back_gets_another_certificate_and_the_old_one_stays_refused(door: Door) -> None:
     door.converge()
     door.caller.give()
@@ -701,6 +714,7 @@ def test_a_revocation_that_is_broken_off_is_finished_by_the_next_run(door: Door)
     door.converge()
 
 
+@pytest.mark.full
 def test_a_rotated_clients_former_certificate_is_refused(door: Door) -> None:
     door.caller.give("/root/former")
     run = door.play("rotate", "-e", "rotate=mtls_client", "-e", "rotate_client=alice")
@@ -712,6 +726,7 @@ def test_a_rotated_clients_former_certificate_is_refused(door: Door) -> None:
     assert door.converge().changed(HOST) == 0
 
 
+@pytest.mark.full
 def test_an_expired_revocation_list_is_told_of_and_renewed(door: Door) -> None:
     certificate, key = authority(door.host)
     now = datetime.datetime.now(datetime.UTC)
@@ -766,6 +781,7 @@ def first_certificate(text: str) -> str:
     return text.partition("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n"
 
 
+@pytest.mark.full
 def test_the_former_authority_leaves_when_the_overlap_is_over(door: Door) -> None:
     door.converge(mtls_ca_overlap_days=0)
     assert door.caller.ask("/startupz", folder="/root/alone")[0] == 200
@@ -774,6 +790,7 @@ def test_the_former_authority_leaves_when_the_overlap_is_over(door: Door) -> Non
     assert door.converge().changed(HOST) == 0
 
 
+@pytest.mark.full
 def test_an_authority_of_the_controllers_never_gets_to_the_host(door: Door, tmp_path: Path) -> None:
     folder = tmp_path / "authority"
     given: dict[str, t.Any] = {
@@ -830,6 +847,7 @@ def test_an_authority_of_the_inventorys_is_changed_by_it(door: Door) -> None:
     assert door.caller.call(door.host.token()) == 200
 
 
+@pytest.mark.full
 def test_a_door_that_is_taken_away_leaves_the_operators_site(door: Door) -> None:
     door.converge(tags="gateway,mtls", mtls_state="absent")
     assert door.caller.ask("/startupz")[0] == 0

@@ -57,7 +57,9 @@ def test_what_is_no_longer_wished_goes_and_what_others_wrote_stays(gateway: Gate
     assert settings["session"] == {"dmScope": "per-peer"}
 
 
-@pytest.mark.parametrize(("drift", "level"), [("revert", "warn"), ("keep", "error")])
+@pytest.mark.parametrize(
+    ("drift", "level"), [("revert", "warn"), pytest.param("keep", "error", marks=pytest.mark.full)]
+)
 def test_a_key_of_ours_that_somebody_changed_is_reported(gateway: Gateway, drift: str, level: str) -> None:
     wished = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": drift}
     converge(gateway, **wished)
@@ -69,6 +71,7 @@ def test_a_key_of_ours_that_somebody_changed_is_reported(gateway: Gateway, drift
     assert gateway.host.settings()["logging"]["consoleLevel"] == level
 
 
+@pytest.mark.full
 def test_settings_that_a_person_wrote_as_json5_are_read_and_left(gateway: Gateway) -> None:
     converge(gateway)
     text = gateway.host.read(lab.SETTINGS)

@@ -364,6 +364,7 @@ def test_an_agents_tool_call_runs_in_a_sandbox_and_the_gateway_goes_on(host: lab
 # ---- the operator's day --------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @on_each
 def test_the_gateway_survives_a_restart_of_its_unit(restarted: dict[str, bool], distribution: str) -> None:
     assert restarted[NAMES[distribution]]
@@ -458,6 +459,7 @@ def test_a_purge_leaves_nothing_of_the_gateway(fleet: Fleet, purge: lab.Run, dis
     assert host.run("find / -xdev -nouser -o -xdev -nogroup") == ""
 
 
+@pytest.mark.full
 def test_a_second_purge_changes_nothing(fleet: Fleet, purge: lab.Run) -> None:
     run = fleet.play("retire", "-e", "retire_purge=true")
     assert run.status == 0, run.output

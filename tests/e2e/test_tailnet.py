@@ -78,31 +78,37 @@ def test_a_dry_run_on_a_host_without_tailscale_tells_and_changes_nothing(net: Ta
 
 @pytest.mark.parametrize(
     ("variables", "words"),
-    [
-        pytest.param({}, ["tailscale_auth_key: the host has to join, and there is no key"], id="no-key"),
-        pytest.param({"tailscale_auth_key": "tskey-api-x"}, ["it is a token for the API"], id="a-token-for-the-api"),
-        pytest.param(
-            {"tailscale_oauth_secret": "tskey-client-x"}, ["joins only nodes with tags"], id="no-tags-for-oauth"
-        ),
-        pytest.param(
-            {"tailscale_auth_key": "x", "tailscale_tags": ["gateway"], "tailscale_hostname": "a_b"},
-            ["tailscale_tags gateway: it is no tag", "tailscale_hostname a_b: it is no host name"],
-            id="no-tag-and-no-name",
-        ),
-        pytest.param(
-            {"tailscale_auth_key": "x", "gateway_settings": {"gateway": {"tailscale": {"mode": "funnel"}}}},
-            ["gateway.tailscale.mode funnel", "gateway.auth.mode password"],
-            id="funnel",
-        ),
-        pytest.param(
-            {"tailscale_auth_key": "x", "gateway_settings": {"gateway": {"tailscale": {"mode": "serve"}}}},
-            ["gateway.tailscale.mode serve", "gives none"],
-            id="serve-without-certificates",
-        ),
-        pytest.param(
-            {"tailscale_auth_key": "x", "tailscale_join_timeout": 31}, ["not between 1 and 30"], id="patience"
-        ),
-    ],
+    lab.sampled(
+        [
+            pytest.param({}, ["tailscale_auth_key: the host has to join, and there is no key"], id="no-key"),
+            pytest.param(
+                {"tailscale_auth_key": "tskey-api-x"}, ["it is a token for the API"], id="a-token-for-the-api"
+            ),
+            pytest.param(
+                {"tailscale_oauth_secret": "tskey-client-x"}, ["joins only nodes with tags"], id="no-tags-for-oauth"
+            ),
+            pytest.param(
+                {"tailscale_auth_key": "x", "tailscale_tags": ["gateway"], "tailscale_hostname": "a_b"},
+                ["tailscale_tags gateway: it is no tag", "tailscale_hostname a_b: it is no host name"],
+                id="no-tag-and-no-name",
+            ),
+            pytest.param(
+                {"tailscale_auth_key": "x", "gateway_settings": {"gateway": {"tailscale": {"mode": "funnel"}}}},
+                ["gateway.tailscale.mode funnel", "gateway.auth.mode password"],
+                id="funnel",
+            ),
+            pytest.param(
+                {"tailscale_auth_key": "x", "gateway_settings": {"gateway": {"tailscale": {"mode": "serve"}}}},
+                ["gateway.tailscale.mode serve", "gives none"],
+                id="serve-without-certificates",
+            ),
+            pytest.param(
+                {"tailscale_auth_key": "x", "tailscale_join_timeout": 31}, ["not between 1 and 30"], id="patience"
+            ),
+        ],
+        "no-key",
+        "funnel",
+    ),
 )
 def test_what_cannot_work_is_refused_before_anything_is_touched(
     net: Tailnet, variables: dict[str, t.Any], words: list[str]
@@ -111,6 +117,7 @@ def test_what_cannot_work_is_refused_before_anything_is_touched(
         lab.assert_refused(net.play("site", **variables), words)
 
 
+@pytest.mark.full
 def test_a_key_that_is_wrong_or_expired_or_used_up_leaves_a_host_without_tailscale_as_it_was(net: Tailnet) -> None:
     used, expired = net.control.key(), net.control.key(expires="1s")
     bare = lab.up({BARE: "debian12"})[BARE]
@@ -155,7 +162,7 @@ def test_the_gateway_joins_and_the_key_shows_nowhere(net: Tailnet) -> None:
 
 
 def test_a_second_run_changes_nothing_and_needs_no_key(net: Tailnet) -> None:
-    for words in ([], ["--check", "--diff"]):
+    for words in ([], ["--check", "--diff"], ["--tags", "gateway"]):
         run = net.play("site", *words)
         assert (run.status, run.changed(VPS)) == (0, 0), run.output
 
@@ -249,6 +256,7 @@ def test_a_node_that_was_taken_down_comes_up_without_a_key(net: Tailnet) -> None
     assert tailnet.status(net.vps)["BackendState"] == "Running"
 
 
+@pytest.mark.full
 def test_an_older_version_and_the_newest_can_be_asked_for(net: Tailnet) -> None:
     for version in ("1.102.4", ""):
         run = net.play("site", "--tags", "tailscale", tailscale_version=version)
@@ -260,6 +268,7 @@ def test_an_older_version_and_the_newest_can_be_asked_for(net: Tailnet) -> None:
     assert net.call(net.vps.token()) == "200"
 
 
+@pytest.mark.full
 def test_without_serve_the_gateway_is_no_longer_in_the_tailnet(net: Tailnet) -> None:
     for serve, answer in ((False, "000"), (True, "200")):
         run = net.play("site", tailscale_serve=serve)

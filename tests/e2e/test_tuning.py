@@ -287,51 +287,58 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
 
 @pytest.mark.parametrize(
     ("wishes", "words"),
-    [
-        pytest.param(
-            {"tuning_heap_mb": 1_000_000},
-            (
-                "tuning_heap_mb 1000000: with 450 MiB that are no heap it makes 1000450 MiB, and MemoryMax is 1536 MiB",
-                "Set it to 1086 or less, or raise tuning_memory_max_mb.",
+    lab.sampled(
+        [
+            pytest.param(
+                {"tuning_heap_mb": 1_000_000},
+                (
+                    "tuning_heap_mb 1000000: with 450 MiB that are no heap it makes 1000450 MiB, and MemoryMax is 1536 MiB",
+                    "Set it to 1086 or less, or raise tuning_memory_max_mb.",
+                ),
+                id="heap-larger-than-the-memory",
             ),
-            id="heap-larger-than-the-memory",
-        ),
-        pytest.param(
-            {"tuning_heap_mb": 1400},
-            ("tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB, and MemoryMax is 1536 MiB",),
-            id="heap-above-memory-max",
-        ),
-        pytest.param(
-            {"gateway_environment": {"NODE_OPTIONS": "--max-old-space-size=1400"}},
-            ("tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB",),
-            id="heap-of-the-environment-above-memory-max",
-        ),
-        pytest.param(
-            {"tuning_memory_max_mb": 512},
-            ("tuning_memory_max_mb 512: a gateway needs 900 MiB to start. Set it to 900 or more",),
-            id="memory-max-below-a-start",
-        ),
-        pytest.param(
-            {"tuning_memory_max_mb": 1_000_000},
-            ("tuning_memory_max_mb 1000000: the host has ", "Set it to less, or to 0"),
-            id="more-memory-than-there-is",
-        ),
-        pytest.param(
-            {"tuning_sysctl": {"net.core.somaxcon": 8192}},
-            ("tuning_sysctl net.core.somaxcon: this kernel has no such setting. Correct the name",),
-            id="unknown-setting",
-        ),
-        pytest.param(
-            {"tuning_swap_mb": 100_000_000},
-            (f"tuning_swap_mb 100000000: {SWAP} would take 99999968 MiB, and ", "Free some space, or ask for "),
-            id="swap-on-a-full-disk",
-        ),
-        pytest.param(
-            {"tuning_limit_nofile": "many"}, ("tuning_limit_nofile", "unable to convert to int"), id="wrong-type"
-        ),
-        pytest.param({"tuning_sysctl": "fast"}, ("tuning_sysctl", "dict"), id="wrong-type-of-a-dictionary"),
-        pytest.param({"tuning_oom_policy": "never"}, ("tuning_oom_policy", "continue, stop, kill"), id="wrong-choice"),
-    ],
+            pytest.param(
+                {"tuning_heap_mb": 1400},
+                ("tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB, and MemoryMax is 1536 MiB",),
+                id="heap-above-memory-max",
+            ),
+            pytest.param(
+                {"gateway_environment": {"NODE_OPTIONS": "--max-old-space-size=1400"}},
+                ("tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB",),
+                id="heap-of-the-environment-above-memory-max",
+            ),
+            pytest.param(
+                {"tuning_memory_max_mb": 512},
+                ("tuning_memory_max_mb 512: a gateway needs 900 MiB to start. Set it to 900 or more",),
+                id="memory-max-below-a-start",
+            ),
+            pytest.param(
+                {"tuning_memory_max_mb": 1_000_000},
+                ("tuning_memory_max_mb 1000000: the host has ", "Set it to less, or to 0"),
+                id="more-memory-than-there-is",
+            ),
+            pytest.param(
+                {"tuning_sysctl": {"net.core.somaxcon": 8192}},
+                ("tuning_sysctl net.core.somaxcon: this kernel has no such setting. Correct the name",),
+                id="unknown-setting",
+            ),
+            pytest.param(
+                {"tuning_swap_mb": 100_000_000},
+                (f"tuning_swap_mb 100000000: {SWAP} would take 99999968 MiB, and ", "Free some space, or ask for "),
+                id="swap-on-a-full-disk",
+            ),
+            pytest.param(
+                {"tuning_limit_nofile": "many"}, ("tuning_limit_nofile", "unable to convert to int"), id="wrong-type"
+            ),
+            pytest.param({"tuning_sysctl": "fast"}, ("tuning_sysctl", "dict"), id="wrong-type-of-a-dictionary"),
+            pytest.param(
+                {"tuning_oom_policy": "never"}, ("tuning_oom_policy", "continue, stop, kill"), id="wrong-choice"
+            ),
+        ],
+        "heap-above-memory-max",
+        "unknown-setting",
+        "swap-on-a-full-disk",
+    ),
 )
 def test_a_bad_value_is_refused_and_the_gateway_goes_on(
     host: lab.Host, tmp_path: Path, wishes: dict[str, t.Any], words: Words
@@ -370,7 +377,10 @@ def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_pat
     )
 
 
-@pytest.mark.parametrize("words", [("--tags", "tuning"), ()], ids=["alone", "with-the-gateway"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(("--tags", "tuning"), id="alone", marks=pytest.mark.full), pytest.param((), id="with-the-gateway")],
+)
 def test_a_drop_in_that_the_gateway_does_not_start_with_is_put_back(
     host: lab.Host, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

@@ -12,7 +12,7 @@ import pwd
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -248,6 +248,47 @@ class TestMissing:
         assert _files.missing(wishes) == [str(tmp_path / "key")]
         (tmp_path / "key").write_text("fetched")
         assert _files.missing(wishes) == []
+
+
+class TestAsWished:
+    """Against files of whoever runs the tests, so owner and group are given, as a role may."""
+
+    OWN: ClassVar[dict[str, str]] = {"owner": USER, "group": GROUP}
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        file = tmp_path / "docker.sources"
+        file.write_text("Types: deb\n")
+        file.chmod(0o644)
+        return file
+
+    def test_a_file_with_its_content_and_one_that_only_has_to_be_there(self, file: Path) -> None:
+        assert _files.as_wished([{"path": str(file), "content": "Types: deb\n", **self.OWN}])
+        assert _files.as_wished([{"path": str(file), **self.OWN}])
+
+    def test_nothing_is_wished_and_all_is_well(self) -> None:
+        assert _files.as_wished([])
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            pytest.param({"content": "Types: deb-src\n"}, id="other-content"),
+            pytest.param({"mode": "0600"}, id="other-mode"),
+            pytest.param({"state": "absent"}, id="should-be-away"),
+            pytest.param({"state": "directory"}, id="cannot-be-made-of-it"),
+            pytest.param({"path": "/nowhere/at/all"}, id="nobody-gave-the-content"),
+            pytest.param({"path": "relative"}, id="not-absolute"),
+        ],
+    )
+    def test_what_is_another_thing_is_not_as_wished(self, file: Path, entry: dict[str, Any]) -> None:
+        assert not _files.as_wished([{"path": str(file), **self.OWN, **entry}])
+
+    def test_whatever_is_not_roots_is_not_as_wished_unless_another_owner_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.touch(mode=0o644)
+        os.chown(file, 1, 1)
+        entry = {"path": str(file), "mode": "0644"}
+        assert [_files.as_wished([{**entry, **more}]) for more in ({}, {"owner": "1", "group": "1"})] == [False, True]
 
 
 # A small world: names below each other, so that directories come to hold things.

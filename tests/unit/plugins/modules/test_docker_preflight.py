@@ -654,6 +654,13 @@ def test_a_bare_host_is_described(run: Run, host: Host) -> None:
     assert json.loads(result["daemon"]) == {**DEFAULTS, "default-address-pools": FIRST_POOL}
 
 
+SOURCES: list[list[dict[str, str]]] = [[], [{"path": "/nowhere"}]]
+
+
+def test_whether_the_apt_source_is_as_wished_is_told(run: Run) -> None:
+    assert [run(source_files=files)["source"] for files in SOURCES] == [True, False]
+
+
 def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answers) -> None:
     engine[IMAGE] = (200, {"Id": "sha256:1", "Config": {"Labels": {"clawops.recipe": "0123456789abcdef"}}})
     host.put("/etc/subuid", "root:100000:65536\n")

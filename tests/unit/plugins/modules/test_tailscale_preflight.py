@@ -103,6 +103,13 @@ def test_a_bare_host_has_to_join_and_to_serve(run: Run) -> None:
     assert [result[name] for name in ("running", "known", "join", "serve_due")] == [False, False, "join", True]
 
 
+SOURCES: list[list[dict[str, str]]] = [[], [{"path": "/nowhere"}]]
+
+
+def test_whether_the_apt_source_is_as_wished_is_told(run: Run) -> None:
+    assert [run(source_files=files)["source"] for files in SOURCES] == [True, False]
+
+
 def test_a_tailscaled_that_is_somebody_elses_idea_of_http_is_none(run: Run, daemon: Answers) -> None:
     daemon.update({"status": ["odd"], "prefs": None, "serve-config": 1})
     assert run(key_given=True)["running"] is False
