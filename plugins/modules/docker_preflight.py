@@ -75,6 +75,13 @@ options:
     type: list
     elements: str
     default: []
+  files:
+    description: >-
+      Entries of M(clawops.openclaw.file_set) beside O(daemon_path) that the engine and its gateway need, of root and readable by
+      all where they do not say otherwise.
+    type: list
+    elements: dict
+    default: []
   source_files:
     description: Entries of M(clawops.openclaw.file_set) that make the apt source, all of root and readable by all.
     type: list
@@ -137,6 +144,10 @@ installed:
   description: Those of O(packages) that are installed.
   type: list
   elements: str
+  returned: always
+files:
+  description: Whether O(files), C(daemon.json) and what stands beside it are all as they should be.
+  type: bool
   returned: always
 source:
   description: Whether O(source_files) are all as they should be.
@@ -265,6 +276,11 @@ def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     uid = account_id(account)
     subids, subid_range = subordinate_ids(_host.read_text("/etc/subuid"), _host.read_text("/etc/subgid"), account)
     packages = _host.read_text("/var/lib/dpkg/status")
+    texts = wished_daemon(params)
+    daemon = [
+        {"path": params["daemon_path"], "content": texts["daemon"]},
+        {"path": f"{params['daemon_path']}.applied", "content": texts["applied"]},
+    ]
     units = {os.path.basename(path) for path in glob.glob("/etc/systemd/user/openclaw*-docker.service")}
     return {
         "asked": {name: params[name] for name in ("socket", "recipe", "state")},
@@ -276,9 +292,10 @@ def observe(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "engine": _engine.ask(params["socket"], "/_ping")[0] == 200,
         **image_state(params["socket"], params["image"], params["recipe"]),
         "installed": [name for name in params["packages"] if _host.package_version(packages, name)],
+        "files": _files.as_wished([*params["files"], *daemon]),
         "source": _files.as_wished(params["source_files"]),
         "shared": bool(units - {unit}),
-        **wished_daemon(params),
+        **texts,
         "disk_free_mb": _host.free_mb(params["data_path"]),
     }
 
@@ -345,6 +362,7 @@ def main() -> None:
             "recipe": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "required": True},
             "conflicts": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "list", "elements": "dict", "default": []},
             "source_files": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,

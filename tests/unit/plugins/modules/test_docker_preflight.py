@@ -661,6 +661,20 @@ def test_whether_the_apt_source_is_as_wished_is_told(run: Run) -> None:
     assert [run(source_files=files)["source"] for files in SOURCES] == [True, False]
 
 
+def test_whether_there_is_a_file_to_write_is_told_with_daemon_json(run: Run, host: Host) -> None:
+    one = {"path": host.below("/etc/unit"), "content": "[Service]\n"}
+    found = []
+    for step in (
+        lambda: None,
+        lambda: host.write(*(json.loads(run()[text]) for text in ("daemon", "applied"))),
+        lambda: host.put("/etc/unit", "[Service]\n"),
+        lambda: host.applied.unlink(),
+    ):
+        step()
+        found.append(run(files=[one])["files"])
+    assert found == [False, False, True, False]
+
+
 def test_a_host_with_an_engine_is_described(run: Run, host: Host, engine: Answers) -> None:
     engine[IMAGE] = (200, {"Id": "sha256:1", "Config": {"Labels": {"clawops.recipe": "0123456789abcdef"}}})
     host.put("/etc/subuid", "root:100000:65536\n")
