@@ -115,7 +115,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _handle: None)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(settings.get_profile("laws"), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=2, max_size=14).map(world), st.booleans())
 def test_the_result_of_a_merge_is_always_what_validation_saw(
     host: Host, quick: None, sides: tuple[dict[str, Any], ...], deployed_before: bool

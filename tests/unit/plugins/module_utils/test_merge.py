@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
@@ -90,6 +91,10 @@ def is_foreign(path: Path, applied: Settings, desired: Settings, live: Settings)
     return not needs_an_object_here and not emptied
 
 
+a_law = tries(tries.get_profile("laws"))
+
+
+@a_law
 @given(WORLDS)
 def test_applying_twice_changes_nothing(sides: World) -> None:
     applied, desired, live = sides
@@ -98,6 +103,7 @@ def test_applying_twice_changes_nothing(sides: World) -> None:
     assert exactly(merged(applied, desired, once)) == exactly(once)
 
 
+@a_law
 @given(WORLDS)
 def test_foreign_keys_survive(sides: World) -> None:
     applied, desired, live = sides
@@ -107,6 +113,7 @@ def test_foreign_keys_survive(sides: World) -> None:
             assert exactly(_merge.lookup(result, path)) == exactly(value), path
 
 
+@a_law
 @given(WORLDS)
 def test_what_was_owned_and_is_no_longer_desired_goes(sides: World) -> None:
     applied, desired, live = sides
@@ -119,6 +126,7 @@ def test_what_was_owned_and_is_no_longer_desired_goes(sides: World) -> None:
         assert left is MISSING or (value == {} and left != {}), path
 
 
+@a_law
 @given(WORLDS, st.integers(0, 255))
 def test_the_order_of_keys_does_not_matter(sides: World, seed: int) -> None:
     applied, desired, live = sides
@@ -126,6 +134,7 @@ def test_the_order_of_keys_does_not_matter(sides: World, seed: int) -> None:
     assert exactly(result) == exactly(merged(applied, desired, live))
 
 
+@a_law
 @given(WORLDS)
 def test_what_stays_in_the_file_keeps_its_order(sides: World) -> None:
     applied, desired, live = sides
@@ -133,6 +142,7 @@ def test_what_stays_in_the_file_keeps_its_order(sides: World) -> None:
     assert [key for key in result if key in live] == [key for key in live if key in result]
 
 
+@a_law
 @given(WORLDS)
 def test_no_argument_is_modified(sides: World) -> None:
     applied, desired, live = sides
@@ -141,6 +151,7 @@ def test_no_argument_is_modified(sides: World) -> None:
     assert json.dumps((applied, desired, live)) == json.dumps(before)
 
 
+@a_law
 @given(WORLDS)
 def test_a_wished_null_is_an_absent_key(sides: World) -> None:
     applied, desired, live = sides
@@ -153,6 +164,7 @@ def test_a_wished_null_is_an_absent_key(sides: World) -> None:
             assert _merge.lookup(live, path) is None, path
 
 
+@a_law
 @given(WORLDS)
 def test_every_wished_value_is_in_the_result(sides: World) -> None:
     applied, desired, live = sides
@@ -165,6 +177,7 @@ def test_every_wished_value_is_in_the_result(sides: World) -> None:
             assert exactly(found) == exactly(value), path
 
 
+@a_law
 @given(WORLDS)
 def test_nothing_comes_from_nowhere(sides: World) -> None:
     applied, desired, live = sides
@@ -176,6 +189,7 @@ def test_nothing_comes_from_nowhere(sides: World) -> None:
             assert any(side is not MISSING and exactly(side) == exactly(value) for side in (wished, stood)), path
 
 
+@a_law
 @given(WORLDS)
 def test_a_change_is_a_differing_key_that_the_inventory_speaks_about(sides: World) -> None:
     applied, desired, live = sides
@@ -186,6 +200,7 @@ def test_a_change_is_a_differing_key_that_the_inventory_speaks_about(sides: Worl
     assert bool(_merge.differing(before, after)) == changed
 
 
+@a_law
 @given(WORLDS)
 def test_there_is_drift_exactly_where_applying_again_changes_something(sides: World) -> None:
     applied, _desired, live = sides
@@ -194,6 +209,7 @@ def test_there_is_drift_exactly_where_applying_again_changes_something(sides: Wo
     assert _merge.drift(applied=applied, live=again) == []
 
 
+@a_law
 @given(WORLDS)
 def test_drift_that_is_kept_leaves_the_file_as_it_is(sides: World) -> None:
     applied, _desired, live = sides
@@ -204,6 +220,7 @@ def test_drift_that_is_kept_leaves_the_file_as_it_is(sides: World) -> None:
     assert _merge.same(merged(applied, desired, live), live)
 
 
+@a_law
 @given(WORLDS)
 def test_a_wish_that_has_changed_is_not_given_up_for_drift(sides: World) -> None:
     applied, desired, live = sides
@@ -216,6 +233,7 @@ def test_a_wish_that_has_changed_is_not_given_up_for_drift(sides: World) -> None
             assert exactly(_merge.lookup(adopted, path)) == exactly(value), path
 
 
+@a_law
 @given(WORLDS)
 def test_the_later_of_two_wishes_wins(sides: World) -> None:
     first, second, _live = sides
@@ -231,6 +249,7 @@ def test_the_later_of_two_wishes_wins(sides: World) -> None:
             assert exactly(_merge.lookup(both, path)) == exactly(value), path
 
 
+@a_law
 @given(WORLDS)
 def test_equality_is_that_of_json(sides: World) -> None:
     first, second, _live = sides
