@@ -97,6 +97,13 @@ options:
     description: Options of the role and the days for which what they are about is valid. It has to be more than O(renew_before_days).
     type: dict
     default: {}
+  files:
+    description: >-
+      Entries of M(clawops.openclaw.file_set) that the door needs beside what this module plans, of root and readable by all where
+      they do not say otherwise.
+    type: list
+    elements: dict
+    default: []
   rotate:
     description: What is made anew although it need not be.
     type: str
@@ -187,6 +194,11 @@ lists:
   type: list
   elements: dict
   returned: always
+files:
+  description: >-
+    Whether nothing is to be issued or signed, and O(files), the links, C(authorities.pem) and C(crl.pem) are all as they should be.
+  type: bool
+  returned: always
 cut:
   description: Whether somebody is refused who was not before, by this run or by one that was broken off.
   type: bool
@@ -206,7 +218,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _pki
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _host, _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 NGINX = "nginx.service"
@@ -596,6 +608,7 @@ def plan(host: Host) -> dict[str, t.Any]:
     # There from before the files that refuse somebody until nginx's former workers have ended, whichever run ends them.
     cutting = str(host.directory / "cutting")
     cut = cut or bool(newly) or os.path.exists(cutting)
+    current = links(host, {kind: stamp if kind in reissued else host.current(kind) for kind in kinds})
     return {
         "asked": {each: params[each] for each in ASKED},
         "stamp": stamp,
@@ -615,8 +628,10 @@ def plan(host: Host) -> dict[str, t.Any]:
             for order in issue
             for path in ([order["of"]] if order["kind"] == "client" else []) + [f"{order['of']}/{stamp}"]
         ],
-        "links": links(host, {kind: stamp if kind in reissued else host.current(kind) for kind in kinds}),
+        "links": current,
         "lists": known,
+        "files": not (due or issue or [each for each in known if not each["keep"]])
+        and _files.as_wished([*params["files"], *current, *trust_files(host, trusted, known)]),
         "cut": cut,
         "remove": useless(host, issue) + ([cutting] if cut else []),
     }
@@ -632,6 +647,14 @@ def links(host: Host, current: t.Mapping[str, str]) -> list[dict[str, str]]:
     for name in host.params["revoked"]:
         found.append({"path": str(host.directory / "clients" / name / "current"), "state": "absent"})
     return found
+
+
+def trust_files(
+    host: Host, trusted: t.Sequence[_pki.Authority], known: t.Sequence[t.Mapping[str, t.Any]]
+) -> list[dict[str, str]]:
+    """Whom nginx trusts and whom it refuses, as entries of file_set, where nothing is to be signed."""
+    texts = {"authorities.pem": [each.certificate.pem for each in trusted], "crl.pem": [each["keep"] for each in known]}
+    return [{"path": str(host.directory / name), "content": "".join(parts)} for name, parts in texts.items()]
 
 
 def main() -> None:
@@ -654,6 +677,7 @@ def main() -> None:
             "overlap_days": {"type": "int", "required": True},
             "renew_before_days": {"type": "int", "required": True},
             "valid_days": {"type": "dict", "default": {}},
+            "files": {"type": "list", "elements": "dict", "default": []},
             "rotate": {"type": "str", "choices": ["none", "server", "client", "ca"], "default": "none"},
             "rotate_client": {"type": "str", "default": ""},
         },

@@ -149,6 +149,20 @@ def test_on_a_host_that_is_as_wished_nothing_is_due(host: Host, look: Look) -> N
     }
 
 
+def test_whether_there_is_a_file_to_write_is_told(host: Host, look: Look) -> None:
+    by = host.whole()
+    site = {"path": str(host.site), "content": "listen 443 ssl;\n"}
+    found = [look()["files"]]
+    host.put("authorities.pem", by.pem)
+    for entry in look()["links"]:
+        os.chmod(entry["path"], 0o700)
+    found += [look()["files"], look(files=[site])["files"]]
+    found += [look(files=[{**site, "content": "listen 444 ssl;\n"}])["files"], look(rotate="server")["files"]]
+    host.put("crl.pem", by.crl(ends=NOW + DAY))
+    found.append(look()["files"])
+    assert found == [False, True, True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("change", "of", "words"),
     [
