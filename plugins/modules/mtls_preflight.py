@@ -630,8 +630,8 @@ def plan(host: Host) -> dict[str, t.Any]:
         ],
         "links": current,
         "lists": known,
-        "files": not (due or issue or [each for each in known if not each["keep"]])
-        and _files.as_wished([*params["files"], *current, *trust_files(host, trusted, known)]),
+        # What is yet to be issued has another link, and a list that is yet to be signed no text.
+        "files": _files.as_wished([*params["files"], *current, *trust_files(host, trusted, known)]),
         "cut": cut,
         "remove": useless(host, issue) + ([cutting] if cut else []),
     }
