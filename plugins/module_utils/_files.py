@@ -174,6 +174,14 @@ def as_wished(entries: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
         return False
 
 
+def describe(path: str) -> dict[str, t.Any]:
+    """What stands at a path, as the entry with which root would make it: what such an entry has by itself is left out."""
+    found = look(path)
+    entry = _undo_of(Change(found, found)) if is_text(found.content) else {"path": path, "state": "other"}
+    ordinary = {"owner": "root", "group": "root", "mode": "0755" if found.state == "directory" else "0644"}
+    return {name: value for name, value in entry.items() if value != ordinary.get(name)}
+
+
 def carry_out(change: Change) -> None:
     """Make one path as it should be."""
     found, wished = change
@@ -313,6 +321,7 @@ __all__ = (
     "Entry",
     "as_wished",
     "carry_out",
+    "describe",
     "difference",
     "differs",
     "look",

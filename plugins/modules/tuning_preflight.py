@@ -79,6 +79,11 @@ options:
     description: Where the swap file is.
     type: path
     required: true
+  paths:
+    description: Paths to describe, so that a caller can tell whether they are as wished.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -122,6 +127,13 @@ swap:
   description: Size of the swap file in MiB, whether the kernel uses it, and whether that is not yet as wished.
   type: dict
   returned: always
+found:
+  description:
+    - What stands at each of O(paths), as an entry of M(clawops.openclaw.file_set) that would make it so.
+    - Owner C(root), group C(root) and mode C(0644), of a directory C(0755), are left out.
+  type: list
+  elements: dict
+  returned: always
 """
 
 import os
@@ -129,7 +141,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _sizing
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _host, _sizing
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 CONTAINER = "/run/systemd/container"
@@ -303,10 +315,12 @@ def main() -> None:
             "environment": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "swap_path": {"type": "path", "required": True},
+            "paths": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
     result, errors, warnings = answer(module.params)
+    result["found"] = [_files.describe(path) for path in module.params["paths"]]
     for warning in warnings:
         module.warn(str(warning))
     if errors:

@@ -265,6 +265,8 @@ def test_a_second_run_changes_nothing_and_restarts_nothing(host: lab.Host, tmp_p
     with untouched(host):
         run = site(tmp_path, {}, "--diff")
     assert (run.status, run.changed(HOST)) == (0, 0), run.output
+    # The preflight has seen that there is nothing to write.
+    assert "tuning : configure |" not in run.output
 
 
 def test_a_dry_run_on_the_tuned_host_predicts_nothing(host: lab.Host, tmp_path: Path) -> None:

@@ -291,6 +291,43 @@ class TestAsWished:
         assert [_files.as_wished([{**entry, **more}]) for more in ({}, {"owner": "1", "group": "1"})] == [False, True]
 
 
+class TestDescribe:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        file = tmp_path / "50-tuning.conf"
+        file.write_text("[Service]\n")
+        os.chown(file, 0, 0)
+        file.chmod(0o644)
+        return file
+
+    def test_roots_file_is_the_entry_that_makes_it(self, file: Path) -> None:
+        assert _files.describe(str(file)) == {"path": str(file), "state": "file", "content": "[Service]\n"}
+
+    def test_what_an_entry_would_not_make_by_itself_is_told(self, file: Path) -> None:
+        os.chown(file, 1, 1)
+        file.chmod(0o600)
+        found = _files.describe(str(file))
+        assert {name: found[name] for name in ("owner", "group", "mode")} == {
+            "owner": pwd.getpwuid(1)[0],
+            "group": grp.getgrgid(1)[0],
+            "mode": "0600",
+        }
+
+    def test_a_directory_a_link_and_what_is_not_there(self, tmp_path: Path) -> None:
+        directory, link, nothing = (str(tmp_path / name) for name in ("directory", "link", "nothing"))
+        os.mkdir(directory, 0o755)
+        os.symlink("directory", link)
+        assert [_files.describe(path) for path in (directory, link, nothing)] == [
+            {"path": directory, "state": "directory"},
+            {"path": link, "state": "link", "src": "directory"},
+            {"path": nothing, "state": "absent"},
+        ]
+
+    def test_what_is_no_text_is_no_entry(self, file: Path) -> None:
+        file.write_bytes(b"\xff")
+        assert _files.describe(str(file))["state"] == "other"
+
+
 # A small world: names below each other, so that directories come to hold things.
 NAMES = ["a", "b", "a/c", "a/d", "a/c/e"]
 THING = st.sampled_from(["absent", "directory", "file", "link"])

@@ -298,6 +298,13 @@ def test_it_looks_at_this_very_host(run: Run, tmp_path: Path) -> None:
     assert result["container"] is Path(tuning_preflight.CONTAINER).exists()
 
 
+def test_it_describes_the_paths_that_it_is_given(run: Run, tmp_path: Path) -> None:
+    assert run(paths=[str(tmp_path / "swap"), str(tmp_path)])["found"] == [
+        {"path": str(tmp_path / "swap"), "state": "absent"},
+        {"path": str(tmp_path), "state": "directory", "mode": "0700"},
+    ]
+
+
 def test_every_error_is_told_and_what_was_seen_too(run: Run) -> None:
     result = run(sysctl={"kernel.nonsense": 1}, cpu_weight=0)
     assert result["failed"] is True
