@@ -98,9 +98,10 @@ options:
     type: dict
     default: {}
   files:
-    description: >-
-      Entries of M(clawops.openclaw.file_set) that the door needs beside what this module plans, of root and readable by all where
-      they do not say otherwise.
+    description:
+      - Entries of M(clawops.openclaw.file_set) that the door needs beside what this module plans, of root and readable by all where
+        they do not say otherwise.
+      - As a host with IPv6 has them; on another one, lines with C(listen [::]) are not looked for.
     type: list
     elements: dict
     default: []
@@ -608,6 +609,8 @@ def plan(host: Host) -> dict[str, t.Any]:
     # There from before the files that refuse somebody until nginx's former workers have ended, whichever run ends them.
     cutting = str(host.directory / "cutting")
     cut = cut or bool(newly) or os.path.exists(cutting)
+    has_ipv6 = bool(_host.read_text("/proc/net/if_inet6").strip())
+    files = params["files"] if has_ipv6 else [without_ipv6(entry) for entry in params["files"]]
     current = links(host, {kind: stamp if kind in reissued else host.current(kind) for kind in kinds})
     return {
         "asked": {each: params[each] for each in ASKED},
@@ -616,7 +619,7 @@ def plan(host: Host) -> dict[str, t.Any]:
             each for each in params["packages"] if _host.package_version(_host.read_text("/var/lib/dpkg/status"), each)
         ],
         "nginx": nginx(host),
-        "ipv6": bool(_host.read_text("/proc/net/if_inet6").strip()),
+        "ipv6": has_ipv6,
         "authority": {"name": name, "subject": subject, "due": due},
         "former": [each.name for each in (trusted if due else trusted[1:]) if each.has_key],
         "trusted": [each.certificate.pem for each in trusted],
@@ -631,7 +634,7 @@ def plan(host: Host) -> dict[str, t.Any]:
         "links": current,
         "lists": known,
         # What is yet to be issued has another link, and a list that is yet to be signed no text.
-        "files": _files.as_wished([*params["files"], *current, *trust_files(host, trusted, known)]),
+        "files": _files.as_wished([*files, *current, *trust_files(host, trusted, known)]),
         "cut": cut,
         "remove": useless(host, issue) + ([cutting] if cut else []),
     }
@@ -647,6 +650,13 @@ def links(host: Host, current: t.Mapping[str, str]) -> list[dict[str, str]]:
     for name in host.params["revoked"]:
         found.append({"path": str(host.directory / "clients" / name / "current"), "state": "absent"})
     return found
+
+
+def without_ipv6(entry: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """An entry as the role writes it for a host without IPv6, where nginx would not start with such an address."""
+    if entry.get("content") is None:
+        return entry
+    return {**entry, "content": re.sub(r"^ *listen \[::\].*\n", "", entry["content"], flags=re.MULTILINE)}
 
 
 def trust_files(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import stat
 import subprocess
 import tempfile
@@ -417,9 +418,36 @@ def test_only_root_reads_the_keys_on_the_host(door: Door) -> None:
 
 def test_a_second_run_changes_nothing_and_predicts_nothing(door: Door) -> None:
     with lab.untouched(door.host):
-        assert door.converge(tags="gateway,mtls").changed(HOST) == 0
+        # One look proves the gateway and its door, where only the gateway's own role runs too.
+        for tags in ("gateway,mtls", "gateway"):
+            run = door.converge(tags=tags)
+            assert run.changed(HOST) == 0, run.output
+            assert set(re.findall(r"answers through its door\][\s*]+(\w+):", run.output)) <= {"skipping"}, run.output
+            assert lab.squeezed(f"Door: https://{HOST}/ for those with a certificate") in lab.squeezed(run.output)
+            assert lab.squeezed("not looked at in this run") not in lab.squeezed(run.output)
         run = door.play("site", "--tags", "gateway,mtls", "--check", "--diff")
         assert (run.status, run.changed(HOST)) == (0, 0), run.output
+
+
+@pytest.mark.full
+def test_a_door_that_does_not_answer_is_told_of_and_the_gateway_goes_on(door: Door) -> None:
+    # It is as it should be for all that its files and systemd say.
+    door.host.run("pkill -STOP nginx")
+    try:
+        with lab.untouched(door.host):
+            run = door.play("site", "--tags", "gateway,mtls")
+            lab.assert_refused(run, ["The gateway is unhealthy", f"https://{HOST}"])
+            assert run.changed(HOST) == 0, run.output
+    finally:
+        door.host.run("pkill -CONT nginx")
+
+
+@pytest.mark.full
+def test_a_run_that_only_changes_the_gateway_says_that_it_did_not_look_at_the_door(door: Door) -> None:
+    run = door.converge(tags="gateway", gateway_settings={"logging": {"redactPatterns": ["ours"]}})
+    assert run.changed(HOST) == 1
+    assert lab.squeezed("not looked at in this run") in lab.squeezed(run.output)
+    door.converge(tags="gateway")
 
 
 def test_the_verdict_counts_the_days(door: Door, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from jinja2.meta import find_undeclared_variables
 ROOT = Path(__file__).parents[3]
 TEMPLATES = sorted(ROOT.glob("roles/*/templates/**/*.j2"))
 # They report to other roles: common through what it registers, nodejs that it has replaced what others run on, tailscale
-# that there is a node, and how the gateway is reached by it.
-REPORTING = (ROOT / "roles/common", ROOT / "roles/nodejs", ROOT / "roles/tailscale")
+# that there is a node, and how the gateway is reached by it, mtls that there is a door with which nothing is to be done.
+REPORTING = (ROOT / "roles/common", ROOT / "roles/nodejs", ROOT / "roles/tailscale", ROOT / "roles/mtls")
 VARIABLES = sorted([*ROOT.glob("roles/*/vars/**/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")])
 # What Ansible itself gives to every template.
 GIVEN = {

@@ -164,6 +164,30 @@ def test_whether_there_is_a_file_to_write_is_told(host: Host, look: Look) -> Non
 
 
 @pytest.mark.parametrize(
+    ("addresses", "lines", "wished"),
+    [
+        pytest.param("", "    listen 443 ssl;\n", True, id="a-host-without-ipv6-has-no-such-line"),
+        pytest.param("", "    listen 443 ssl;\n    listen [::]:443 ssl;\n", False, id="and-is-to-lose-one"),
+        pytest.param(
+            "fe80 02 40 20 80 eth0\n", "    listen 443 ssl;\n    listen [::]:443 ssl;\n", True, id="one-with-it-has"
+        ),
+        pytest.param("fe80 02 40 20 80 eth0\n", "    listen 443 ssl;\n", False, id="and-is-to-get-it"),
+    ],
+)
+def test_the_site_is_compared_as_this_host_can_have_it(
+    host: Host, look: Look, addresses: str, lines: str, wished: bool
+) -> None:
+    by = host.whole()
+    host.put("authorities.pem", by.pem)
+    for entry in look()["links"]:
+        os.chmod(entry["path"], 0o700)
+    host.system["/proc/net/if_inet6"] = addresses
+    host.site.write_text(f"server {{\n{lines}}}\n")
+    site = {"path": str(host.site), "content": "server {\n    listen 443 ssl;\n    listen [::]:443 ssl;\n}\n"}
+    assert look(files=[site])["files"] is wished
+
+
+@pytest.mark.parametrize(
     ("change", "of", "words"),
     [
         pytest.param(

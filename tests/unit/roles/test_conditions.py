@@ -1,0 +1,145 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the roles decide by their derived variables, as Ansible itself templates these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).parents[3]
+Decide = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def decide() -> Decide:
+    """The value of a role's derived variable, where other variables are given ones."""
+    init_plugin_loader([str(ROOT / ".ansible/collections")])
+    loader = DataLoader()
+
+    def decide(role: str, name: str, **given: Any) -> Any:
+        variables: dict[str, Any] = {}
+        for path in sorted(ROOT.glob(f"roles/{role}/vars/**/*.yml")):
+            variables |= loader.load_from_file(str(path), trusted_as_template=True)
+        return Templar(loader=loader, variables=variables | given).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_fine"),
+    [
+        pytest.param("24.16.0-1nodesource1", True, id="the-oldest-that-does"),
+        pytest.param("24.18.0-1nodesource1", True, id="a-newer-one"),
+        pytest.param("24.15.9-1nodesource1", False, id="one-that-is-too-old"),
+        pytest.param("26.1.0-1nodesource1", False, id="another-major-that-would-do-too"),
+        pytest.param("", False, id="none"),
+    ],
+)
+def test_only_a_node_that_is_as_wished_spares_a_look_with_apt(decide: Decide, installed: str, is_fine: bool) -> None:
+    engines = ">=24.16.0 <25 || >=26.1.0"
+    given = {"nodejs_engines": engines, "nodejs_major": 24, "nodejs_installed": installed}
+    assert decide("nodejs", "__nodejs_is_fine", **given) is is_fine
+
+
+FINE = {"startupz": "passed", "door": "not_run", "certificate": "not_run", "expiry": "not_run"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "is_the_doors"),
+    [
+        pytest.param({}, False, id="something-else-failed"),
+        pytest.param({"checks": {**FINE, "startupz": "failed"}}, False, id="the-gateway-does-not-answer"),
+        pytest.param(
+            {"checks": {**FINE, "startupz": "failed", "expiry": "failed"}},
+            False,
+            id="the-gateway-does-not-answer-and-a-certificate-expires",
+        ),
+        pytest.param(
+            {"checks": {**FINE, "authenticated_call": "failed", "door": "failed"}},
+            False,
+            id="the-gateway-has-another-token-and-so-it-has-through-its-door",
+        ),
+        pytest.param({"checks": {**FINE, "door": "failed"}}, True, id="the-door-does-not-open"),
+        pytest.param(
+            {"checks": {**FINE, "door": "passed", "expiry": "failed", "event_loop": "failed"}},
+            True,
+            id="a-gateway-that-answers-slowly-and-a-certificate-that-expires",
+        ),
+    ],
+)
+def test_a_gateway_is_not_put_back_for_what_is_wrong_with_its_door(
+    decide: Decide, verdict: dict[str, Any], is_the_doors: bool
+) -> None:
+    assert decide("gateway", "__gateway_door_failed", ansible_failed_result=verdict) is is_the_doors
+
+
+SEEN: dict[str, Any] = {"files": True, "cut": False, "remove": [], "nginx": {"running": True, "stale": False}}
+AS_WISHED: dict[str, Any] = {
+    "__mtls_preflight_due": False,
+    "__mtls_issue_due": False,
+    "__mtls_install_due": False,
+    "mtls_state": "present",
+    "__mtls_preflight": SEEN,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "stands"),
+    [
+        pytest.param({}, True, id="nothing-is-to-be-done"),
+        pytest.param({"mtls_state": "absent"}, False, id="it-is-to-go"),
+        pytest.param({"__mtls_preflight_due": True}, False, id="nobody-has-looked"),
+        pytest.param({"__mtls_issue_due": True}, False, id="a-certificate-is-to-be-issued"),
+        pytest.param({"__mtls_preflight": {**SEEN, "files": False}}, False, id="a-file-is-another-one"),
+        pytest.param({"__mtls_preflight": {**SEEN, "cut": True}}, False, id="somebody-is-to-be-cut-off"),
+        pytest.param({"__mtls_preflight": {**SEEN, "remove": ["/x"]}}, False, id="something-is-of-no-use"),
+        pytest.param(
+            {"__mtls_preflight": {**SEEN, "nginx": {"running": False, "stale": False}}}, False, id="nginx-does-not-run"
+        ),
+        pytest.param(
+            {"__mtls_preflight": {**SEEN, "nginx": {"running": True, "stale": True}}},
+            False,
+            id="nginx-runs-with-older-files",
+        ),
+    ],
+)
+def test_only_a_door_with_which_nothing_is_to_be_done_is_proved_along_with_the_gateway(
+    decide: Decide, change: dict[str, Any], stands: bool
+) -> None:
+    assert decide("mtls", "__mtls_stands", **{**AS_WISHED, **change}) is stands
+
+
+@pytest.mark.parametrize(
+    ("found", "due"),
+    [
+        pytest.param(
+            [{"path": "/a", "state": "file", "content": "x\n"}, {"path": "/b", "state": "absent"}], False, id="all"
+        ),
+        pytest.param(
+            [{"path": "/a", "state": "file", "content": "y\n"}, {"path": "/b", "state": "absent"}], True, id="text"
+        ),
+        pytest.param(
+            [{"path": "/a", "state": "file", "content": "x\n", "mode": "0600"}, {"path": "/b", "state": "absent"}],
+            True,
+            id="mode",
+        ),
+        pytest.param([{"path": "/a", "state": "file", "content": "x\n"}], True, id="not-looked-at"),
+    ],
+)
+def test_files_of_the_tuning_that_are_as_wished_are_not_looked_at_again(
+    decide: Decide, found: list[dict[str, str]], due: bool
+) -> None:
+    wished = [{"path": "/a", "state": "file", "content": "x\n"}, {"path": "/b", "state": "absent"}]
+    given = {"tuning_state": "present", "__tuning_entries": wished, "__tuning_preflight": {"found": found}}
+    assert decide("tuning", "__tuning_configure_due", **given) is due
+    assert decide("tuning", "__tuning_configure_due", **{**given, "tuning_state": "absent"}) is True
+    assert decide("tuning", "__tuning_configure_due", **given, __tuning_files={"undo": []}) is True
