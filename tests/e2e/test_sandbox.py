@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,11 @@ from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 
 ROOTLESS, ROOTFUL = "sandbox-rootless", "sandbox-rootful"
 SOCKETS = {ROOTLESS: "/var/lib/openclaw/main/docker/docker.sock", ROOTFUL: "/run/docker.sock"}
-on_both = pytest.mark.parametrize("name", [ROOTLESS, ROOTFUL])
+# The engine that nobody has by default takes minutes that the gate has not.
+BOTH = [ROOTLESS, pytest.param(ROOTFUL, marks=pytest.mark.full)]
+on_both = pytest.mark.parametrize("gateway", BOTH, indirect=True, scope="module")
+on_rootless = pytest.mark.parametrize("gateway", BOTH[:1], indirect=True, scope="module")
+on_rootful = pytest.mark.parametrize("gateway", BOTH[1:], indirect=True, scope="module")
 # What a sandbox says of itself, a line each.
 SELF = " ; ".join(
     [
@@ -46,43 +49,35 @@ def docker(host: lab.Host, words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def gateways(start_shared_gateway: t.Callable[..., Gateway]) -> dict[str, Gateway]:
-    """Gateways with an engine for sandboxes, and a model."""
-    started = {
-        ROOTLESS: start_shared_gateway(ROOTLESS, **agent.VARIABLES),
-        ROOTFUL: start_shared_gateway(ROOTFUL, docker_grant_gateway_root_on_host=True, **agent.VARIABLES),
-    }
-    for each in started.values():
-        start_model(each.host)
-    with ThreadPoolExecutor() as pool:
-        runs = list(pool.map(lambda each: lab.play("site", each.where), started.values()))
-    for run in runs:
-        assert run.status == 0, run.output
+def gateway(start_shared_gateway: t.Callable[..., Gateway], request: pytest.FixtureRequest) -> Gateway:
+    """A gateway with an engine for sandboxes, and a model."""
+    name = request.param
+    started = start_shared_gateway(name, docker_grant_gateway_root_on_host=name == ROOTFUL, **agent.VARIABLES)
+    start_model(started.host)
+    run = lab.play("site", started.where)
+    assert run.status == 0, run.output
     return started
 
 
 @pytest.fixture(scope="module")
-def said(gateways: dict[str, Gateway]) -> dict[str, list[str]]:
-    """What the sandbox of each gateway says of itself."""
-    return {name: turn(each.host, "self", SELF).splitlines() for name, each in gateways.items()}
+def said(gateway: Gateway) -> list[str]:
+    """What the sandbox says of itself."""
+    return turn(gateway.host, "self", SELF).splitlines()
 
 
 @pytest.fixture(scope="module")
-def seen(gateways: dict[str, Gateway], said: dict[str, list[str]]) -> dict[str, dict[str, t.Any]]:
-    """How the engine of each gateway describes the sandbox."""
-    found = {}
-    for name, each in gateways.items():
-        # One for each session, all alike.
-        sandbox = docker(each.host, "ps --quiet").split()[0]
-        found[name] = json.loads(docker(each.host, f"inspect {sandbox}"))[0]
-    return found
+def seen(gateway: Gateway, said: list[str]) -> dict[str, t.Any]:
+    """How the engine describes the sandbox."""
+    # One for each session, all alike.
+    sandbox = docker(gateway.host, "ps --quiet").split()[0]
+    return t.cast(dict[str, t.Any], json.loads(docker(gateway.host, f"inspect {sandbox}"))[0])
 
 
 @on_both
 def test_a_tool_call_runs_as_the_user_with_the_limits_and_without_capabilities(
-    said: dict[str, list[str]], name: str
+    gateway: Gateway, said: list[str]
 ) -> None:
-    uid, gid, effective, no_new, soft, hard, processes = said[name][:7]
+    uid, gid, effective, no_new, soft, hard, processes = said[:7]
     assert (uid, gid) == ("1000", "1000")
     assert int(effective.split()[1], 16) == 0
     assert no_new.split()[1] == "1"
@@ -90,11 +85,11 @@ def test_a_tool_call_runs_as_the_user_with_the_limits_and_without_capabilities(
 
 
 @on_both
-def test_a_tool_call_has_no_network(gateways: dict[str, Gateway], said: dict[str, list[str]], name: str) -> None:
-    assert said[name][7:] == ["lo"]
+def test_a_tool_call_has_no_network(gateway: Gateway, said: list[str]) -> None:
+    assert said[7:] == ["lo"]
     # Quick, because a command of more than 10 s is left to go on in the background and not waited for.
     told = turn(
-        gateways[name].host,
+        gateway.host,
         "network",
         "curl -sS -m 2 http://mirror.lab/ ; curl -sS -m 2 http://172.17.0.1/ ; echo done",
     )
@@ -104,15 +99,15 @@ def test_a_tool_call_has_no_network(gateways: dict[str, Gateway], said: dict[str
 
 
 @on_both
-def test_a_tool_call_cannot_write_the_root_of_its_sandbox(gateways: dict[str, Gateway], name: str) -> None:
-    told = turn(gateways[name].host, "write", "touch /x /etc/x /usr/bin/x 2>&1 ; echo done")
+def test_a_tool_call_cannot_write_the_root_of_its_sandbox(gateway: Gateway) -> None:
+    told = turn(gateway.host, "write", "touch /x /etc/x /usr/bin/x 2>&1 ; echo done")
     assert told.count("Read-only file system") == 3
     assert told.splitlines()[-1] == "done"
 
 
 @on_both
-def test_the_engine_describes_the_sandbox_as_the_settings_do(seen: dict[str, dict[str, t.Any]], name: str) -> None:
-    config, host = seen[name]["Config"], seen[name]["HostConfig"]
+def test_the_engine_describes_the_sandbox_as_the_settings_do(gateway: Gateway, seen: dict[str, t.Any]) -> None:
+    config, host = seen["Config"], seen["HostConfig"]
     assert config["Image"] == "openclaw-sandbox:bookworm-slim"
     assert config["User"] == "1000:1000"
     assert host["NetworkMode"] == "none"
@@ -126,18 +121,16 @@ def test_the_engine_describes_the_sandbox_as_the_settings_do(seen: dict[str, dic
 
 
 @on_both
-def test_memory_and_cpu_of_a_sandbox_are_limited(
-    gateways: dict[str, Gateway], seen: dict[str, dict[str, t.Any]], name: str
-) -> None:
-    host = gateways[name].host
-    if name == ROOTLESS and docker(host, "info --format '{{.CgroupVersion}} {{.CgroupDriver}}'").split() == [
+def test_memory_and_cpu_of_a_sandbox_are_limited(gateway: Gateway, seen: dict[str, t.Any]) -> None:
+    host = gateway.host
+    if host.name == ROOTLESS and docker(host, "info --format '{{.CgroupVersion}} {{.CgroupDriver}}'").split() == [
         "1",
         "none",
     ]:
         pytest.skip(
             "memory and CPU: this machine has control groups of the first version, where no rootless engine can limit"
         )
-    limits = seen[name]["HostConfig"]
+    limits = seen["HostConfig"]
     assert (limits["Memory"], limits["NanoCpus"]) == (512 << 20, 500_000_000)
     inside = turn(
         host,
@@ -149,10 +142,9 @@ def test_memory_and_cpu_of_a_sandbox_are_limited(
     assert inside[:3] in ([str(512 << 20), "50000", "100000"],)
 
 
-def test_a_sandbox_that_takes_more_memory_than_it_may_is_ended_and_the_gateway_goes_on(
-    gateways: dict[str, Gateway],
-) -> None:
-    host = gateways[ROOTFUL].host
+@on_rootful
+def test_a_sandbox_that_takes_more_memory_than_it_may_is_ended_and_the_gateway_goes_on(gateway: Gateway) -> None:
+    host = gateway.host
     process = host.process()
     told = turn(host, "hog", "python3 -c 'x = bytearray(1 << 30)' ; echo status $?")
     assert "status 137" in told
@@ -163,18 +155,21 @@ def test_a_sandbox_that_takes_more_memory_than_it_may_is_ended_and_the_gateway_g
 # ---- without handing out root --------------------------------------------------------------------------
 
 
-def test_no_engine_runs_as_root_unless_the_operator_says_so(gateways: dict[str, Gateway]) -> None:
-    owners = {name: each.host.run("ps -o user= -C dockerd").split() for name, each in gateways.items()}
-    assert owners == {ROOTLESS: ["openclaw"], ROOTFUL: ["root"]}
-    assert "docker" not in gateways[ROOTLESS].host.run("id -Gn openclaw")
+@on_both
+def test_no_engine_runs_as_root_unless_the_operator_says_so(gateway: Gateway) -> None:
+    is_rootful = gateway.host.name == ROOTFUL
+    assert gateway.host.run("ps -o user= -C dockerd").split() == ["root" if is_rootful else "openclaw"]
+    groups = gateway.host.run(f"ps -o supgrp= -p {gateway.host.process()}").strip().split(",")
+    assert ("docker" in groups) is is_rootful
+    # Whoever else acts for the account has not been given it either way.
+    assert "docker" not in gateway.host.run("id -Gn openclaw").split()
 
 
+@on_rootless
 @pytest.mark.parametrize("user", ["1000:1000", "0:0"])
-def test_roots_files_are_out_of_reach_for_whoever_has_the_gateways_socket(
-    gateways: dict[str, Gateway], user: str
-) -> None:
+def test_roots_files_are_out_of_reach_for_whoever_has_the_gateways_socket(gateway: Gateway, user: str) -> None:
     # What an agent could do that has broken out of everything: the socket, as the gateway's account.
-    host = gateways[ROOTLESS].host
+    host = gateway.host
     # One stream inside the container: two of them reach its caller in no particular order.
     tried = "cat /host/etc/shadow ; echo x >> /host/etc/passwd ; touch /host/root/x ; chroot /host id -u ; echo done"
     told = host.run(
@@ -193,8 +188,9 @@ def test_roots_files_are_out_of_reach_for_whoever_has_the_gateways_socket(
     assert not re.search("^root:", told, re.MULTILINE), told
 
 
-def test_the_gateways_account_may_not_use_the_engine_that_runs_as_root_by_default(gateways: dict[str, Gateway]) -> None:
-    host = gateways[ROOTLESS].host
+@on_rootless
+def test_the_gateways_account_may_not_use_the_engine_that_runs_as_root_by_default(gateway: Gateway) -> None:
+    host = gateway.host
     assert host.run("systemctl is-enabled docker.service docker.socket", check=False).split() == [
         "disabled",
         "disabled",
@@ -202,9 +198,10 @@ def test_the_gateways_account_may_not_use_the_engine_that_runs_as_root_by_defaul
     assert host.run("ls /run/docker.sock", check=False) == ""
 
 
-def test_a_workspace_can_be_written_by_the_root_of_a_rootless_sandbox(gateways: dict[str, Gateway]) -> None:
+@on_rootless
+def test_a_workspace_can_be_written_by_the_root_of_a_rootless_sandbox(gateway: Gateway) -> None:
     # docs/sandboxes.md: inside, root is the gateway's own account.
-    host = gateways[ROOTLESS].host
+    host = gateway.host
     folder = host.run(
         "mktemp -d /var/lib/openclaw/main/workspace/XXXX; chown -R openclaw: /var/lib/openclaw/main/workspace"
     ).strip()
@@ -217,18 +214,19 @@ def test_a_workspace_can_be_written_by_the_root_of_a_rootless_sandbox(gateways: 
 
 
 @on_both
-def test_a_second_run_changes_nothing_and_a_dry_run_predicts_nothing(gateways: dict[str, Gateway], name: str) -> None:
+def test_a_second_run_changes_nothing_and_a_dry_run_predicts_nothing(gateway: Gateway) -> None:
     for words in ((), ("--check", "--diff")):
-        run = lab.play("site", gateways[name].where, *words)
+        run = lab.play("site", gateway.where, *words)
         assert run.status == 0, run.output
-        assert run.changed(name) == 0, run.output
+        assert run.changed(gateway.host.name) == 0, run.output
 
 
-def test_what_somebody_wrote_into_daemon_json_stays(gateways: dict[str, Gateway], tmp_path: Path) -> None:
-    host, path = gateways[ROOTFUL].host, "/etc/docker/daemon.json"
+@on_rootful
+def test_what_somebody_wrote_into_daemon_json_stays(gateway: Gateway, tmp_path: Path) -> None:
+    host, path = gateway.host, "/etc/docker/daemon.json"
     ours = json.loads(host.read(path))
     host.write(path, json.dumps({**ours, "max-concurrent-downloads": 2}))
-    where = varied(gateways[ROOTFUL], tmp_path, docker_daemon_options={"shutdown-timeout": 20})
+    where = varied(gateway, tmp_path, docker_daemon_options={"shutdown-timeout": 20})
     run = lab.play("site", where, "--tags", "docker")
     assert run.status == 0, run.output
     assert json.loads(host.read(path)) == {**ours, "max-concurrent-downloads": 2, "shutdown-timeout": 20}
@@ -268,14 +266,15 @@ BAD = [
 ]
 
 
+@on_rootless
 @pytest.mark.parametrize(("variables", "words"), lab.sampled(BAD, "value-that-the-daemon-does-not-start-with"))
 def test_a_bad_value_leaves_engine_sandboxes_and_gateway_as_they_are(
-    gateways: dict[str, Gateway], tmp_path: Path, variables: dict[str, t.Any], words: tuple[str, ...]
+    gateway: Gateway, tmp_path: Path, variables: dict[str, t.Any], words: tuple[str, ...]
 ) -> None:
-    host = gateways[ROOTLESS].host
+    host = gateway.host
     process, digest = host.process(), host.digest()
     images = docker(host, "images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' openclaw-sandbox")
-    run = lab.play("site", varied(gateways[ROOTLESS], tmp_path, **variables))
+    run = lab.play("site", varied(gateway, tmp_path, **variables))
     assert run.status != 0, run.output
     squeezed = "".join(run.output.split())
     assert [word for word in words if "".join(word.split()) not in squeezed] == [], run.output
@@ -284,13 +283,14 @@ def test_a_bad_value_leaves_engine_sandboxes_and_gateway_as_they_are(
     assert turn(host, f"after-{len(words)}-{abs(hash(words))}", "echo still here").strip() == "still here"
 
 
-def test_a_broken_daemon_json_is_refused_before_anything_is_touched(gateways: dict[str, Gateway]) -> None:
-    host, path = gateways[ROOTLESS].host, "/etc/openclaw/main/docker/daemon.json"
+@on_rootless
+def test_a_broken_daemon_json_is_refused_before_anything_is_touched(gateway: Gateway) -> None:
+    host, path = gateway.host, "/etc/openclaw/main/docker/daemon.json"
     good = host.read(path)
     host.write(path, good[:-4])
     try:
         digest = host.digest()
-        run = lab.play("site", gateways[ROOTLESS].where)
+        run = lab.play("site", gateway.where)
         assert run.status != 0
         squeezed = "".join(run.output.split())
         for words in (f"{path}: it is not valid JSON", "Repair it, or move it away"):
@@ -300,18 +300,20 @@ def test_a_broken_daemon_json_is_refused_before_anything_is_touched(gateways: di
         host.write(path, good)
 
 
-def test_the_engine_comes_back_with_the_host(gateways: dict[str, Gateway]) -> None:
-    host = gateways[ROOTLESS].host
+@on_rootless
+def test_the_engine_comes_back_with_the_host(gateway: Gateway) -> None:
+    host = gateway.host
     host.reboot()
     host.run(
         f"timeout 120 bash -c 'until docker --host unix://{SOCKETS[ROOTLESS]} info; do sleep 1; done' >/dev/null 2>&1"
     )
 
 
-def test_absent_takes_the_engine_away_and_leaves_its_data(gateways: dict[str, Gateway], tmp_path: Path) -> None:
-    host, path = gateways[ROOTFUL].host, "/etc/docker/daemon.json"
+@on_rootful
+def test_absent_takes_the_engine_away_and_leaves_its_data(gateway: Gateway, tmp_path: Path) -> None:
+    host, path = gateway.host, "/etc/docker/daemon.json"
     host.write(path, json.dumps({**json.loads(host.read(path)), "max-concurrent-downloads": 2}))
-    run = lab.play("site", varied(gateways[ROOTFUL], tmp_path, docker_state="absent"))
+    run = lab.play("site", varied(gateway, tmp_path, docker_state="absent"))
     assert run.status == 0, run.output
     assert (
         host.run("ls /usr/bin/dockerd /etc/systemd/system/openclaw-gateway.service.d/60-docker.conf", check=False) == ""
@@ -320,5 +322,5 @@ def test_absent_takes_the_engine_away_and_leaves_its_data(gateways: dict[str, Ga
     assert json.loads(host.read(path)) == {"max-concurrent-downloads": 2}
     assert host.run("ls /var/lib/docker") != ""
     assert host.serves()
-    again = lab.play("site", varied(gateways[ROOTFUL], tmp_path, docker_state="absent"))
+    again = lab.play("site", varied(gateway, tmp_path, docker_state="absent"))
     assert again.changed(ROOTFUL) == 0, again.output
