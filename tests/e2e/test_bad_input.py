@@ -191,9 +191,7 @@ LIVE_ROWS = [
     lab.sampled(
         LIVE_ROWS,
         "unknown-nested-key",
-        "tls-keys-that-openclaw-ignores",
         "variable-nowhere-defined",
-        "binding-to-an-unknown-agent",
         "version-that-does-not-exist",
     ),
 )

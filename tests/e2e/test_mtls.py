@@ -172,6 +172,8 @@ def door(start_shared_gateway: t.Callable[..., Gateway], tmp_path_factory: pytes
     unfinished = Door(host, caller, folder, lab.Run(0, "", {}))
     run = unfinished.play("site", "--tags", "gateway,mtls", "--diff", "-vvv")
     assert run.status == 0, run.output
+    # Where certificates are renewed in between, these are different ones.
+    caller.give("/root/former")
     caller.give()
     try:
         yield unfinished._replace(first=run)
@@ -535,9 +537,7 @@ def bad_inputs() -> list[t.Any]:
     lab.sampled(
         bad_inputs(),
         "a-key-of-another",
-        "a-name-that-clients-use-is-missing",
         "a-port-that-is-taken",
-        "one-port-for-both",
     ),
 )
 def test_bad_input_is_refused_and_nothing_is_touched(door: Door, variables: dict[str, t.Any], words: list[str]) -> None:
@@ -676,6 +676,7 @@ def test_the_servers_certificate_is_rotated_without_a_dropped_connection(door: D
     assert door.converge().changed(HOST) == 0
 
 
+@pytest.mark.full
 def test_any_run_renews_what_has_few_days_left(door: Door) -> None:
     before = door.caller.serial()
     former = door.caller.give("/root/former")

@@ -362,6 +362,7 @@ def test_a_value_that_only_the_kernel_refuses_is_put_back(host: lab.Host, tmp_pa
     assert host.run(live) == before
 
 
+@pytest.mark.full
 def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_path: Path) -> None:
     second = {"ansible_host": HOST, "gateway_instance": "second", "gateway_port": 19000}
     variables = {**open_files, **WISHES, "tuning_memory_max_mb": 0}
@@ -379,7 +380,10 @@ def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_pat
     )
 
 
-@pytest.mark.parametrize("words", [("--tags", "tuning"), ()], ids=["alone", "with-the-gateway"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(("--tags", "tuning"), id="alone", marks=pytest.mark.full), pytest.param((), id="with-the-gateway")],
+)
 def test_a_drop_in_that_the_gateway_does_not_start_with_is_put_back(
     host: lab.Host, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
