@@ -116,6 +116,11 @@ options:
         description: In MiB.
         type: int
         required: true
+  source_files:
+    description: Entries of M(clawops.openclaw.file_set) that make the apt source of Node.js, all of root and readable by all.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -175,6 +180,10 @@ node_version:
   description: Version of the installed Debian package nodejs; empty without one.
   type: str
   returned: always
+source:
+  description: Whether O(source_files) are all as they should be.
+  type: bool
+  returned: always
 memory_mb:
   description: Total memory of the host, in MiB.
   type: int
@@ -192,7 +201,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _release
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _host, _release
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 
@@ -210,6 +219,7 @@ def observe(module: AnsibleModule) -> dict[str, t.Any]:
         "account": account_is_as_wished(params["account"]),
         "stale": stale(pid, [params["current_path"], *params["watched_paths"]]) if pid else [],
         "node_version": _host.package_version(_host.read_text("/var/lib/dpkg/status"), "nodejs"),
+        "source": _files.as_wished(params["source_files"]),
         "memory_mb": _host.memory_mb(_host.read_text("/proc/meminfo")),
         "disk_free_mb": _host.free_mb(params["releases_path"]),
     }
@@ -375,6 +385,7 @@ def main() -> None:
             "registry": {"type": "str", "default": ""},
             "memory": levels,
             "disk": levels,
+            "source_files": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )

@@ -341,6 +341,10 @@ def test_a_bare_host_is_described(run: Run) -> None:
     assert result["disk_free_mb"] > 0
 
 
+def test_whether_the_source_of_node_is_as_wished_is_told(run: Run) -> None:
+    assert [run(source_files=files)["source"] for files in ([], [{"path": "/nowhere"}])] == [True, False]
+
+
 def test_a_host_with_a_gateway_is_described(
     run: Run, tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
