@@ -888,7 +888,7 @@ def test_a_door_that_is_taken_away_leaves_the_operators_site(door: Door) -> None
 
 
 def test_retiring_takes_an_nginx_away_that_nobody_else_needs(door: Door) -> None:
-    door.host.run("rm /etc/nginx/sites-enabled/theirs")
+    door.host.run("rm -f /etc/nginx/sites-enabled/theirs")
     door.converge(tags="gateway,mtls")
     run = door.play("retire", "-e", "retire_purge=true")
     assert run.status == 0, run.output
