@@ -36,7 +36,6 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 
@@ -53,23 +52,26 @@ def from_inventory(given: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
     return [{**entry, "key_name": "mtls_ca_key", "cross": ""} for entry in entries]
 
 
-def from_folder(path: str) -> list[dict[str, str]]:
-    """The authorities in a folder of the controller, as texts."""
+def folder(path: str) -> str:
+    """The folder of the controller in which authorities are."""
     if not path:
         reason = "it is empty, and mtls_ca_source is controller"
         raise OpenClawError(
             "mtls_ca_path", reason, "Name the folder on the controller in which the authority is, or is to be."
         )
-    return _pki.read_folder(str(pathlib.Path(path).expanduser()))
+    return str(pathlib.Path(path).expanduser())
 
 
 def mtls_authorities(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The authorities, and what is wrong with them."""
+    # Only here: Ansible loads every filter of a collection in each process that uses one, and cryptography is slow to load.
+    from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
+
     if not _pki.HAS_CRYPTOGRAPHY:
         raise AnsibleFilterError("The controller needs the Python package cryptography to look at authorities.")
     path = given.get("path")
     try:
-        entries = from_inventory(given) if path is None else from_folder(path)
+        entries = from_inventory(given) if path is None else _pki.read_folder(folder(path))
         found, errors = _pki.authorities(entries, given.get("passphrase"))
     except OSError as error:
         found, errors = [], [OpenClawError("mtls_ca_path", f"{path} cannot be read: {error.strerror}", "Correct it.")]

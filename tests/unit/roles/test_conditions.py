@@ -166,3 +166,53 @@ def test_files_of_the_tuning_that_are_as_wished_are_not_looked_at_again(
     assert decide("tuning", "__tuning_configure_due", **given) is due
     assert decide("tuning", "__tuning_configure_due", **{**given, "tuning_state": "absent"}) is True
     assert decide("tuning", "__tuning_configure_due", **given, __tuning_files={"undo": []}) is True
+
+
+STEPS: dict[str, dict[str, Any]] = {
+    "__docker_due": {"__docker_install_due": True, "__docker_configure_due": True, "__docker_image_due": True},
+    "__tuning_due": {
+        "__tuning_configure_due": True,
+        "__tuning_sysctl_due": ["vm.swappiness=10"],
+        "__tuning_preflight": {"swap": {"due": True}},
+    },
+    "__mtls_manage_due": {
+        "__mtls_install_due": True,
+        "__mtls_issue_due": True,
+        "__mtls_configure_due": True,
+        "__mtls_bundles_due": True,
+        "__mtls_check_due": True,
+    },
+    "__tailscale_due": {
+        "__tailscale_install_due": True,
+        "__tailscale_join_due": True,
+        "__tailscale_configure_due": True,
+    },
+}
+IDLE: dict[str, Any] = {"__tuning_sysctl_due": [], "__tuning_preflight": {"swap": {"due": False}}}
+
+
+@pytest.mark.parametrize("due", STEPS)
+def test_a_role_is_passed_over_only_where_none_of_its_steps_is_due(decide: Decide, due: str) -> None:
+    role = due.split("_")[2]
+    idle = {f"{role}_state": "present"} | {step: IDLE.get(step, False) for step in STEPS[due]}
+    assert decide(role, due, **idle) is False
+    for step, value in STEPS[due].items():
+        assert decide(role, due, **{**idle, step: value}) is True, step
+    if role != "tuning":  # whose step it is, where it is to go, to write its files anew
+        assert decide(role, due, **{**idle, f"{role}_state": "absent"}) is True
+
+
+@pytest.mark.parametrize(
+    ("given", "due"),
+    [
+        pytest.param({"__mtls_proved": True}, False, id="proved-along-with-the-gateway"),
+        pytest.param({}, True, id="not-proved"),
+        pytest.param({"ansible_check_mode": True}, True, id="not-proved-and-as-wished-in-a-dry-run"),
+        pytest.param({"ansible_check_mode": True, "__mtls_due": True}, False, id="not-there-yet-in-a-dry-run"),
+    ],
+)
+def test_a_door_is_looked_through_unless_that_is_done_or_it_is_only_predicted(
+    decide: Decide, given: dict[str, Any], due: bool
+) -> None:
+    told = {"ansible_check_mode": False, "__mtls_due": False, "__mtls_proved": False, **given}
+    assert decide("mtls", "__mtls_check_due", **told) is due

@@ -130,3 +130,18 @@ def test_entry_points_are_called_by_bare_name(path: Path) -> None:
     # With the extension Ansible runs the same file, but never validates its arguments.
     calls = re.findall(r"tasks_from:\s*\S+\.ya?ml\b", path.read_text(encoding="utf-8"))
     assert calls == []
+
+
+def test_what_site_yml_does_not_validate_with_a_role_its_preflight_has_validated() -> None:
+    (play,) = load(ROOT / "playbooks/site.yml")
+    imports = [
+        task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+        for task in play["pre_tasks"] + play["tasks"]
+    ]
+    looked_at = {each["name"] for each in imports if each.get("tasks_from") == "preflight"}
+    trusted = {each["name"] for each in imports if not each.get("rolespec_validate", True)}
+    assert trusted
+    assert trusted <= looked_at
+    for name in trusted:
+        entries = entry_points(ROOT / "roles" / name.rpartition(".")[2])
+        assert entries["main"]["options"] == entries["preflight"]["options"], name
