@@ -121,6 +121,11 @@ options:
     type: list
     elements: dict
     default: []
+  paths:
+    description: Paths to describe, so that a caller can tell whether they are as wished.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -184,6 +189,13 @@ source:
   description: Whether O(source_files) are all as they should be.
   type: bool
   returned: always
+found:
+  description:
+    - What stands at each of O(paths), as an entry of M(clawops.openclaw.file_set) that would make it so.
+    - Owner C(root), group C(root) and mode C(0644), of a directory C(0755), are left out.
+  type: list
+  elements: dict
+  returned: always
 memory_mb:
   description: Total memory of the host, in MiB.
   type: int
@@ -220,6 +232,7 @@ def observe(module: AnsibleModule) -> dict[str, t.Any]:
         "stale": stale(pid, [params["current_path"], *params["watched_paths"]]) if pid else [],
         "node_version": _host.package_version(_host.read_text("/var/lib/dpkg/status"), "nodejs"),
         "source": _files.as_wished(params["source_files"]),
+        "found": [_files.describe(path) for path in params["paths"]],
         "memory_mb": _host.memory_mb(_host.read_text("/proc/meminfo")),
         "disk_free_mb": _host.free_mb(params["releases_path"]),
     }
@@ -386,6 +399,7 @@ def main() -> None:
             "memory": levels,
             "disk": levels,
             "source_files": {"type": "list", "elements": "dict", "default": []},
+            "paths": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )

@@ -158,7 +158,7 @@ def test_only_a_door_with_which_nothing_is_to_be_done_is_proved_along_with_the_g
         pytest.param([{"path": "/a", "state": "file", "content": "x\n"}], True, id="not-looked-at"),
     ],
 )
-def test_files_of_the_tuning_that_are_as_wished_are_not_looked_at_again(
+def test_files_that_are_as_wished_are_not_looked_at_again(
     decide: Decide, found: list[dict[str, str]], due: bool
 ) -> None:
     wished = [{"path": "/a", "state": "file", "content": "x\n"}, {"path": "/b", "state": "absent"}]
@@ -166,6 +166,10 @@ def test_files_of_the_tuning_that_are_as_wished_are_not_looked_at_again(
     assert decide("tuning", "__tuning_configure_due", **given) is due
     assert decide("tuning", "__tuning_configure_due", **{**given, "tuning_state": "absent"}) is True
     assert decide("tuning", "__tuning_configure_due", **given, __tuning_files={"undo": []}) is True
+    given = {"__gateway_directories": wished, "__gateway_files": wished, "__gateway_preflight": {"found": found}}
+    assert decide("gateway", "__gateway_directories_due", **given) is due
+    assert decide("gateway", "__gateway_files_due", **given) is due
+    assert decide("gateway", "__gateway_files_due", **given, __gateway_run_files={"undo": []}) is True
 
 
 STEPS: dict[str, dict[str, Any]] = {

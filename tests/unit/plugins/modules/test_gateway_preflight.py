@@ -345,11 +345,20 @@ def test_whether_the_source_of_node_is_as_wished_is_told(run: Run) -> None:
     assert [run(source_files=files)["source"] for files in ([], [{"path": "/nowhere"}])] == [True, False]
 
 
+def test_it_describes_the_paths_that_it_is_given(run: Run, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert run(paths=[str(tmp_path / "gone"), str(tmp_path)])["found"] == [
+        {"path": str(tmp_path / "gone"), "state": "absent"},
+        {"path": str(tmp_path), "state": "directory"},
+    ]
+
+
 def test_a_host_with_a_gateway_is_described(
     run: Run, tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_release(tmp_path, "2026.9.6", ">=24.17")
     (tmp_path / "current").symlink_to(tmp_path / "releases/2026.9.5")
+    os.utime(tmp_path / "current", (0, 0), follow_symlinks=False)
     monkeypatch.setattr(_host, "main_process", lambda unit: process.pid if unit == UNIT else 0)
     watched = tmp_path / "watched"
     watched.touch()
