@@ -209,12 +209,16 @@ disk_free_mb:
 import json
 import os
 import pwd
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _host, _release
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+# Longer than a process takes to end, whose sockets nobody owns meanwhile.
+_PAUSE = 1.0
 
 
 def observe(module: AnsibleModule) -> dict[str, t.Any]:
@@ -351,23 +355,29 @@ def judge(
     return errors, warnings
 
 
-def port_taken(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
-    """An error where something that is not this gateway listens on its port."""
+def strangers(params: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Who else listens on the gateway's port, by the number of the socket."""
+    found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for listener in _host.listeners(_host.read_text(table)):
             if listener.port != params["port"] or listener.address == "other":
                 continue
             pid, name = _host.owner_of(listener.inode)
             if _host.unit_of(_host.read_text(f"/proc/{pid}/cgroup")) != params["unit"]:
-                owner = f"{name} (process {pid})" if pid else "another process"
-                return [
-                    OpenClawError(
-                        f"gateway_port {params['port']}",
-                        f"{owner} listens on it",
-                        "Choose another gateway_port, or stop that process.",
-                    )
-                ]
-    return []
+                found[listener.inode] = f"{name} (process {pid})" if pid else "another process"
+    return found
+
+
+def port_taken(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
+    """An error where something that is not this gateway listens on its port."""
+    first = strangers(params)
+    if not first:
+        return []
+    # A gateway that ends between a look at its socket and one at its owner, as one that restarts itself, is no stranger.
+    time.sleep(_PAUSE)
+    stay = [owner for inode, owner in strangers(params).items() if inode in first]
+    remedy = "Choose another gateway_port, or stop that process."
+    return [OpenClawError(f"gateway_port {params['port']}", f"{owner} listens on it", remedy) for owner in stay[:1]]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import os
 import pwd
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -203,6 +204,18 @@ def test_a_listener_whose_owner_cannot_be_seen_takes_the_port_too(
     monkeypatch.setattr(_host, "owner_of", lambda _inode: (0, ""))
     [error] = gateway_preflight.port_taken({"port": listener, "unit": UNIT})
     assert error.reason == "another process listens on it"
+
+
+def test_a_gateway_that_ends_while_it_is_looked_at_takes_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        port = gateway.getsockname()[1]
+
+        def gone(_inode: str) -> tuple[int, str]:
+            gateway.close()
+            return 0, ""
+
+        monkeypatch.setattr(_host, "owner_of", gone)
+        assert gateway_preflight.port_taken({"port": port, "unit": UNIT}) == []
 
 
 def test_a_free_port_is_not_taken(listener: int) -> None:
