@@ -11,8 +11,7 @@ version_added: 1.0.0
 author: clawops (@clawops)
 description:
   - Renders a file of the role's C(templates) with the variables of the task, as P(ansible.builtin.template#lookup) does.
-  - That one copies every variable for each file, and all of them a second time as they stand in RV(ignore:vars); in a run of
-    this collection that changes nothing, this is a tenth of a second for each of about ten files (C(tests/benchmarks)).
+  - That one copies every variable for each file, and all of them a second time as they stand in RV(ignore:vars).
   - It has neither the options of the other one, nor its C(template_*) variables, nor C(include).
 options:
   _terms:
