@@ -81,7 +81,7 @@ molecule: venv  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 
 e2e: lab  ## Run the end-to-end tests on all distributions
 	$(say) 'end-to-end tests'
-	@pytest --verbose --numprocesses $(E2E_PROCESSES) --dist loadfile tests/e2e $(ARGS)
+	@pytest --verbose --numprocesses $(E2E_PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
 
 benchmark: lab  ## Measure and report; asserts nothing
 	@python tests/benchmarks/run.py $(ARGS)

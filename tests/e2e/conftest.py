@@ -17,6 +17,15 @@ import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
 
+# The files that take longest, the full matrix taken.
+LONGEST_FIRST = ("test_faults", "test_site")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest files first, so that the processes end together: a file is not divided among them."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def deployed_image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
