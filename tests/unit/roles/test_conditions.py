@@ -55,6 +55,37 @@ def decide() -> Iterator[Decide]:
 
 
 @pytest.mark.parametrize(
+    ("uri", "suite"),
+    [
+        pytest.param("https://deb.nodesource.com/node_24.x", "nodistro", id="NodeSource"),
+        pytest.param("https://download.docker.com/linux/debian", "bookworm", id="Docker"),
+        pytest.param("https://pkgs.tailscale.com/stable/ubuntu/", "noble", id="Tailscale-with-a-slash"),
+        pytest.param("http://reader:pass@mirror.example.com:8081/a~b/x=y/%7Ez_1", "stable/main", id="odd-characters"),
+    ],
+)
+def test_the_list_of_a_source_is_looked_for_where_apt_puts_it(
+    decide: Decide, tmp_path: Path, uri: str, suite: str
+) -> None:
+    (tmp_path / "one.sources").write_text(f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n")
+    only = ["-o", "Dir::Etc::SourceParts=/dev/null", "-o", f"Dir::Etc::SourceList={tmp_path}/one.sources"]
+    command = ["apt-get", "update", "--print-uris", *only]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    names = [line.split()[1] for line in printed.splitlines() if line.split()[0].endswith("/InRelease'")]
+    path = decide("common", "__common_apt_list_path", common_apt_repository={"uri": uri, "suite": suite})
+    assert names == [Path(path).name]
+
+
+def test_a_source_that_apt_has_not_read_is_read_although_nothing_of_it_changes(decide: Decide) -> None:
+    def due(**source: Any) -> bool:
+        return bool(decide("common", "__common_apt_source_due", __common_apt_source=source))
+
+    assert due(changed=False, missing=["/var/lib/apt/lists/deb.nodesource.com_node%5f24.x_dists_nodistro_InRelease"])
+    assert due(changed=True, missing=[])
+    assert not due(changed=False, missing=[])
+    assert not due(changed=False, skipped=True)
+
+
+@pytest.mark.parametrize(
     ("installed", "is_fine"),
     [
         pytest.param("24.16.0-1nodesource1", True, id="the-oldest-that-does"),
