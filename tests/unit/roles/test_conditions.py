@@ -54,6 +54,28 @@ def decide() -> Iterator[Decide]:
         asked.close()
 
 
+STARTING = 'level=info msg="skip loading plugin" error="skip plugin: tracing endpoint not configured"'
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        pytest.param(
+            ["failed to start daemon: driver not supported: floppy", STARTING],
+            "failed to start daemon: driver not supported: floppy",
+            id="it-tries-again-already",
+        ),
+        pytest.param(["error: rootlesskit: no ids", STARTING], "error: rootlesskit: no ids", id="another-complaint"),
+        pytest.param([STARTING], "the task's own words", id="nothing-that-is-a-complaint"),
+    ],
+)
+def test_the_reason_of_an_engine_that_does_not_start_is_no_line_of_its_next_start(
+    decide: Decide, words: list[str], reason: str
+) -> None:
+    given = {"__docker_words": {"stdout_lines": words}, "ansible_failed_result": {"msg": "the task's own words"}}
+    assert decide("docker", "__docker_reason", **given) == reason
+
+
 @pytest.mark.parametrize(
     ("uri", "suite"),
     [
