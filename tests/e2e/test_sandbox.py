@@ -87,11 +87,12 @@ def test_a_tool_call_runs_as_the_user_with_the_limits_and_without_capabilities(
 @on_both
 def test_a_tool_call_has_no_network(gateway: Gateway, said: list[str]) -> None:
     assert said[7:] == ["lo"]
-    # Quick, because a command of more than 10 s is left to go on in the background and not waited for.
+    # Quick, because a command of more than 10 s is left to go on in the background and not waited for; and one stream,
+    # because two of them reach their reader in no particular order.
     told = turn(
         gateway.host,
         "network",
-        "curl -sS -m 2 http://mirror.lab/ ; curl -sS -m 2 http://172.17.0.1/ ; echo done",
+        "exec 2>&1 ; curl -sS -m 2 http://mirror.lab/ ; curl -sS -m 2 http://172.17.0.1/ ; echo done",
     )
     assert re.search("Could not resolve host|Resolving timed out", told), told
     assert re.search("(Couldn't|Failed to) connect", told), told
