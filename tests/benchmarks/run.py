@@ -244,10 +244,10 @@ def settings(tag: str) -> None:
     host.run("openclaw config patch --file /tmp/patch.json5")
     patch = time.monotonic() - begun
     say(f"50 keys: gateway_config {module:.2f} s as a task, reload confirmed; medians of {ROUNDS} (aim 6)")
-    say(f"  {idle:.2f} s  the same task where nothing changes")
+    say(f"  {idle:.2f} s  the same task where nothing changes, its reading and planning included")
     say(f"  {validated:.2f} s  the release's validation, alone")
     say(f"  {module - alone:.2f} s  the running gateway's taking of the change")
-    say(f"  {alone - idle - validated:.2f} s  what is left, the module's own (aim 0.2)")
+    say(f"  {alone - idle - validated:.2f} s  what is left, what the module does about a change (aim 0.2)")
     say(f"  50 x 'config set' {ten * 5:.0f} s (10 calls measured, times 5), ratio {ten * 5 / module:.0f}")
     say(f"  one 'config patch' {patch:.1f} s, ratio {patch / module:.1f}")
     lab.down(["bench-settings"])
