@@ -70,13 +70,12 @@ def deploy() -> None:
     Nothing is deleted until all is measured: ext4 without a journal does not use the inodes of deleted files again for one
     to five minutes and searches past them, by which an npm install after the removal of a host took up to twice as long.
     """
-    kinds = ("deploy", "bare")
-    lab.down(f"bench-{kind}-{turn}" for kind in kinds for turn in range(ROUNDS))
+    names = [f"bench-{kind}-{turn}" for kind in ("deploy", "bare") for turn in range(ROUNDS)]
     deployed, bare = [], []
     for turn in range(ROUNDS):
         deployed.append(deploy_ours(f"bench-deploy-{turn}"))
         bare.append(deploy_bare(f"bench-bare-{turn}"))
-    lab.down(f"bench-{kind}-{turn}" for kind in kinds for turn in range(ROUNDS))
+    lab.down(names)
     wall, cpu, phases = sorted(deployed, key=lambda each: each[0])[ROUNDS // 2]
     install, start = (statistics.median(each) for each in zip(*bare, strict=True))
     say(f"first deployment: {wall:.1f} s wall, {cpu:.1f} s CPU of the controller; medians of {ROUNDS}")
@@ -98,7 +97,7 @@ def deploy_ours(name: str) -> tuple[float, float, dict[str, float]]:
     told = re.search(r"^ +phases:\n((?: +\w+: [\d.]+\n)+)", run.output, re.MULTILINE)
     if not told:
         raise SystemExit(run.output)
-    phases |= {f"  of the release: {name}": float(took) for name, took in re.findall(r"(\w+): ([\d.]+)", told.group(1))}
+    phases |= {f"  of the release: {part}": float(took) for part, took in re.findall(r"(\w+): ([\d.]+)", told.group(1))}
     host.run(f"systemctl stop {lab.UNIT}")
     return wall, cpu, phases
 
