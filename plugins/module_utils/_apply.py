@@ -138,6 +138,7 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
     to_confirm = bool(found.raw and (plan.keys or plan.names)) or result["pending"]
     if to_confirm and gateway and params["confirm"]:
         result["reload"] = await_gateway(gateway, params, paths, account, found, plan)
+        result["notes"] += gateway.notes
         to_confirm = False
     result["pending"] = to_confirm or not found.raw
     if not result["pending"]:
@@ -419,7 +420,7 @@ def await_gateway(
 ) -> str:
     """Wait until the gateway has taken what was written, or put the previous files back and fail."""
     content = _store.read(paths.settings, account) or b""
-    kind = _settings.reload_kind(plan.keys)
+    kind = _settings.reload_kind(plan.keys, plan.settings)
     port = _merge.lookup(plan.settings, ("gateway", "port"))
     port = port if isinstance(port, int) else _DEFAULT_PORT
     try:
@@ -523,7 +524,7 @@ def report(plan: Plan, found: Found) -> dict[str, t.Any]:
         "changed_keys": [_settings.dotted(path) for path in plan.keys],
         "changed_secrets": plan.names,
         "drift": [_settings.dotted(path) for path in plan.drift],
-        "reload": _settings.reload_kind(plan.keys),
+        "reload": _settings.reload_kind(plan.keys, plan.settings),
         "pending": "pending" in found.journal,
         "validated": False,
         "plain_secrets": plain,

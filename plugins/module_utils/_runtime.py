@@ -31,6 +31,8 @@ _HOT = "config hot reload applied"
 _NOWHERE = "/nonexistent"
 # The words for a file that means what the gateway runs with already.
 _SUPERSEDED = "config reload superseded"
+# The words with gateway.reload.mode: off, for a file that it notes as accepted and does not act on.
+_IGNORED = "config reload disabled"
 # Measured: 0.6 to 0.9 s.
 _READS_WITHIN = 30
 # How long after the file was accepted a restart must have begun to be one; measured: 1.1 s.
@@ -133,6 +135,7 @@ class Gateway:
         self.account = account
         self._database = os.path.join(state_path, "state/openclaw.sqlite")
         self._log = log_path
+        self.notes: list[str] = []
         self._failures: set[str] = set()
         self._log_from = self._log_size()
 
@@ -162,32 +165,47 @@ class Gateway:
     def take(self, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
         """Wait until the gateway has taken the settings that were just written.
 
+        One that does not read its file, or that ``gateway.reload.mode: off`` keeps from acting on it, is restarted.
+
         :returns: ``hot`` or ``restart``, whichever it was.
         :raises Rejected: the gateway refused them, or does not come back with them.
         """
         begun = time.monotonic()
-        wanted = hashlib.sha256(content).hexdigest()
-        while self._settings_in_use() != wanted and _SUPERSEDED not in self._log_since():
-            self._raise_if_refused()
-            if time.monotonic() - begun > _READS_WITHIN:
-                raise Rejected(f"it did not read the changed file within {_READS_WITHIN} s. {self.last_words()}")
-            time.sleep(0.1)
+        read = self._reads(hashlib.sha256(content).hexdigest())
+        made_to_start = not read or _IGNORED in self._log_since()
+        if made_to_start:
+            # Whatever made it deaf to its file, a start reads it: seen once, by a gateway that served all the while.
+            if not read:
+                self.notes.append(f"The gateway did not read its changed settings within {_READS_WITHIN} s: restarted.")
+            begun = time.monotonic()
+            subprocess.run(["systemctl", "--no-block", "restart", self.unit], capture_output=True, check=False)
         accepted = time.monotonic()
         while True:
             words = self._log_since()
-            restart = (restart or _RESTARTS in words) and _HOT not in words
+            restart = made_to_start or ((restart or _RESTARTS in words) and _HOT not in words)
             body = self.started(port)
             if body is not None and not restart:
                 return "hot"
             if body is not None and float(body.get("uptimeMs", 0)) < (time.monotonic() - begun) * 1000:
                 return "restart"
-            if body is not None and time.monotonic() - accepted > _RESTART_BEGINS and _RESTARTS not in words:
+            begins = made_to_start or _RESTARTS in words
+            if body is not None and time.monotonic() - accepted > _RESTART_BEGINS and not begins:
                 return "hot"
             self._raise_if_refused()
             self._raise_if_failed()
             if time.monotonic() - begun > timeout:
-                raise Rejected(f"it did not come back with them within {timeout:.0f} s. {self.last_words()}")
+                raise self._rejected(f"it did not come back with them within {timeout:.0f} s")
             time.sleep(0.25)
+
+    def _reads(self, wanted: str) -> bool:
+        """Wait until the gateway has read its changed file; whether it has in time."""
+        begun = time.monotonic()
+        while self._settings_in_use() != wanted and _SUPERSEDED not in self._log_since():
+            self._raise_if_refused()
+            if time.monotonic() - begun > _READS_WITHIN:
+                return False
+            time.sleep(0.1)
+        return True
 
     def stop_unless_serving(self, content: bytes) -> bool:
         """Stop the gateway unless it serves with these settings; whether it was stopped.
@@ -258,7 +276,10 @@ class Gateway:
         if unit.get("SubState") == "auto-restart" and status != "0":
             self._failures.add(unit.get("NRestarts", ""))
         if unit.get("ActiveState") == "failed" or len(self._failures) > 1:
-            raise Rejected(f"it exited with status {status}. {self.last_words()}")
+            raise self._rejected(f"it exited with status {status}")
+
+    def _rejected(self, reason: str) -> Rejected:
+        return Rejected(". ".join(filter(None, (reason, self.last_words()))))
 
     def last_words(self) -> str:
         """The last warnings and errors of the gateway since the file was written."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Path, Settings
 
@@ -325,9 +326,10 @@ _HOT = (
 )  # fmt: skip
 
 
-def reload_kind(paths: t.Iterable[Path]) -> str:
-    """``none``, ``hot`` (applied without a restart) or ``restart``, for a change of these paths."""
-    kinds = {"hot" if _is_hot(dotted(path)) else "restart" for path in paths if path[0] not in PROGRAM_KEYS}
+def reload_kind(paths: t.Iterable[Path], settings: Settings) -> str:
+    """``none``, ``hot`` (applied without a restart) or ``restart``, for a change of these paths to these settings."""
+    off = _merge.lookup(settings, ("gateway", "reload", "mode")) == "off"
+    kinds = {"hot" if _is_hot(dotted(path)) and not off else "restart" for path in paths if path[0] not in PROGRAM_KEYS}
     return "restart" if "restart" in kinds else "hot" if kinds else "none"
 
 

@@ -18,6 +18,8 @@ description:
   - Replaces the file as a whole, keeps the previous version beside it as C(openclaw.json.previous), and waits until the
     running gateway has taken the change. If it does not, the previous settings and secrets come back and the module fails
     with the gateway's own words.
+  - Restarts a gateway that does not read its changed file within 30 seconds, or that C(gateway.reload.mode=off) keeps from
+    acting on it.
   - Starts no process where there is nothing to change.
   - Reads JSON5 and writes plain JSON. Works in the gateway's directories with the rights of the gateway's account.
 notes:

@@ -18,6 +18,7 @@ AS_GATEWAY = ("--tags", "gateway")
 OLDER = "2026.9.5"
 # The task that asks the npm registry what latest is.
 RESOLUTION = "preflight | Look at what is on the host"
+TRUSTED = {"trustedProxies": ["127.0.0.1"]}
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +34,41 @@ def converge(gateway: Gateway, *words: str, **variables: t.Any) -> lab.Run:
     return run
 
 
-def test_a_hot_change_is_taken_without_a_restart(gateway: Gateway) -> None:
-    process = gateway.host.process()
-    run = converge(gateway, gateway_settings={"gateway": {"trustedProxies": ["127.0.0.1"]}})
-    assert run.changed(gateway.host.name) == 1
-    assert gateway.host.settings()["gateway"]["trustedProxies"] == ["127.0.0.1"]
-    assert gateway.host.process() == process
-    # In force, not only in the file: behind a trusted proxy, a forwarded request is no longer refused.
+def trusts_its_proxy(gateway: Gateway) -> bool:
+    """Whether the setting is in force, not only in the file: a forwarded request is refused otherwise."""
     forwarded = (
         "curl -s -o /dev/null -w '%{http_code}' -H 'X-Forwarded-For: 198.51.100.7' http://127.0.0.1:18789/readyz"
     )
-    assert gateway.host.run(forwarded) == "200"
+    return gateway.host.run(forwarded) == "200"
+
+
+def test_a_hot_change_is_taken_without_a_restart(gateway: Gateway) -> None:
+    process = gateway.host.process()
+    run = converge(gateway, gateway_settings={"gateway": TRUSTED})
+    assert run.changed(gateway.host.name) == 1
+    assert gateway.host.settings()["gateway"]["trustedProxies"] == ["127.0.0.1"]
+    assert gateway.host.process() == process
+    assert trusts_its_proxy(gateway)
+
+
+def test_a_change_is_in_force_where_the_gateway_is_told_to_ignore_its_file(gateway: Gateway) -> None:
+    ignoring = {"reload": {"mode": "off"}}
+    converge(gateway, gateway_settings={"gateway": ignoring})
+    assert not trusts_its_proxy(gateway)
+    converge(gateway, gateway_settings={"gateway": {**ignoring, **TRUSTED}})
+    assert trusts_its_proxy(gateway)
+
+
+@pytest.mark.full
+def test_a_change_is_in_force_where_the_gateway_does_not_notice_its_file(gateway: Gateway) -> None:
+    # OpenClaw looks at its file once an hour then.
+    deaf = {"gateway_environment": {"CHOKIDAR_USEPOLLING": "1", "CHOKIDAR_INTERVAL": "3600000"}}
+    converge(gateway, **deaf)
+    assert not trusts_its_proxy(gateway)
+    run = converge(gateway, **deaf, gateway_settings={"gateway": TRUSTED})
+    assert "did not read its changed settings within 30 s: restarted" in " ".join(run.output.split())
+    assert trusts_its_proxy(gateway)
+    converge(gateway)
 
 
 def test_what_is_no_longer_wished_goes_and_what_others_wrote_stays(gateway: Gateway) -> None:

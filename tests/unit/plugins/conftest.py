@@ -62,6 +62,7 @@ class StandInGateway:
 
     def __init__(self, **given: Any) -> None:
         self.given = given
+        self.notes: list[str] = []
 
     def note(self, event: str) -> None:
         settings, secrets = Path(self.given["settings_path"]), Path(self.secrets_path)
@@ -75,6 +76,7 @@ class StandInGateway:
         self.note("take")
         if self.refuses:
             raise _runtime.Rejected(self.refuses)
+        self.notes.append("what the operator should know")
         return "restart" if restart else "hot"
 
     def stop_unless_serving(self, content: bytes) -> bool:

@@ -721,6 +721,7 @@ def test_a_change_that_the_gateway_takes_is_settled_at_once(host: Host) -> None:
     host.gateway.serves = True
     result = host.run(settings={**SERVING, "logging": {"level": "info"}})
     assert (result["reload"], result["pending"]) == ("hot", False)
+    assert result["notes"] == ["what the operator should know"]
     assert "pending" not in host.read(host.journal)
     assert host.run(settings={**SERVING, "logging": {"level": "info"}})["changed"] is False
     assert [event for event, *_ in host.gateway.seen] == ["take"]

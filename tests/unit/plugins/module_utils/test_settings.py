@@ -459,7 +459,10 @@ def test_masking_twice_is_masking_once(data: st.DataObject) -> None:
     ],
 )
 def test_reload_kind(paths: list[str], kind: str) -> None:
-    assert _settings.reload_kind([tuple(path.split(".")) for path in paths]) == kind
+    changed = [tuple(path.split(".")) for path in paths]
+    assert _settings.reload_kind(changed, {"gateway": {"reload": {"mode": "hybrid"}}}) == kind
+    ignoring = _settings.reload_kind(changed, {"gateway": {"reload": {"mode": "off"}}})
+    assert ignoring == ("none" if kind == "none" else "restart")
 
 
 def test_walking_visits_lists_and_objects() -> None:
