@@ -171,17 +171,16 @@ class Gateway:
         :raises Rejected: the gateway refused them, or does not come back with them.
         """
         begun = time.monotonic()
-        read = self._reads(hashlib.sha256(content).hexdigest())
-        made_to_start = not read or _IGNORED in self._log_since()
+        made_to_start = not self._reads(hashlib.sha256(content).hexdigest())
         if made_to_start:
             # Whatever made it deaf to its file, a start reads it: seen once, by a gateway that served all the while.
-            if not read:
-                self.notes.append(f"The gateway did not read its changed settings within {_READS_WITHIN} s: restarted.")
-            begun = time.monotonic()
-            subprocess.run(["systemctl", "--no-block", "restart", self.unit], capture_output=True, check=False)
+            self.notes.append(f"The gateway did not read its changed settings within {_READS_WITHIN} s: restarted.")
+            begun = self._make_start()
         accepted = time.monotonic()
         while True:
             words = self._log_since()
+            if _IGNORED in words and not made_to_start:
+                made_to_start, begun = True, self._make_start()
             restart = made_to_start or ((restart or _RESTARTS in words) and _HOT not in words)
             body = self.started(port)
             if body is not None and not restart:
@@ -196,6 +195,12 @@ class Gateway:
             if time.monotonic() - begun > timeout:
                 raise self._rejected(f"it did not come back with them within {timeout:.0f} s")
             time.sleep(0.25)
+
+    def _make_start(self) -> float:
+        """Have systemd restart the gateway; the moment before."""
+        begun = time.monotonic()
+        subprocess.run(["systemctl", "--no-block", "restart", self.unit], capture_output=True, check=False)
+        return begun
 
     def _reads(self, wanted: str) -> bool:
         """Wait until the gateway has read its changed file; whether it has in time."""
