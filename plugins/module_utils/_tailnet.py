@@ -200,6 +200,11 @@ def offline(node: Node) -> bool:
     return node.status.get("BackendState") == "Running" and not node.self.get("Online")
 
 
+def unsettled(node: Node) -> bool:
+    """Whether a node that runs, or is about to, may be served in a moment without anything that is done about it."""
+    return offline(node) or node.status.get("BackendState") in ("NoState", "Starting")
+
+
 def join_kind(node: Node, wish: Wish, *, server_answers: bool) -> str:
     """What has to happen so that the node is in the tailnet with the wished tags.
 
@@ -254,4 +259,5 @@ __all__ = (
     "served",
     "settings_due",
     "trouble",
+    "unsettled",
 )

@@ -87,6 +87,12 @@ options:
     required: true
   settle:
     description: >-
+      For how many seconds at most to wait for a node that is starting, or that the coordination server does not serve. For most of
+      a second after C(tailscale up) has succeeded, and after a start of tailscaled, a node looks like one that was removed.
+    type: int
+    default: 5
+  settle_name:
+    description: >-
       For how many seconds at most to wait until the node has the wished name. The coordination server gives it a moment after it
       was asked, or another one; what is served is served under the name that the node has.
     type: int
@@ -213,14 +219,19 @@ def target_of(params: t.Mapping[str, t.Any]) -> str:
     return f"http://127.0.0.1:{params['gateway_port']}"
 
 
-def look_settled(socket: str, hostname: str, seconds: int) -> _tailnet.Node:
-    """The node once it has the wished name, or as it is when the time is over: the server may have given it another one."""
-    until = time.monotonic() + seconds
-    node = _tailnet.look(socket)
-    while not _tailnet.is_named(node, hostname) and time.monotonic() < until:
+def look_settled(socket: str, hostname: str, *, settle: float, settle_name: float) -> _tailnet.Node:
+    """The node once it is served and has the wished name, or as it is when the time for that is over.
+
+    The server may have removed it, or given it another name: then it never is what is waited for.
+    """
+    began = time.monotonic()
+    while True:
+        node, passed = _tailnet.look(socket), time.monotonic() - began
+        unserved = _tailnet.unsettled(node) and passed < settle
+        unnamed = not _tailnet.is_named(node, hostname) and passed < settle_name
+        if not (unserved or unnamed):
+            return node
         time.sleep(0.1)
-        node = _tailnet.look(socket)
-    return node
 
 
 def server_answers(node: _tailnet.Node) -> bool:
@@ -351,13 +362,15 @@ def main() -> None:
             "gateway_mode": {"type": "str", "default": "off"},
             "serve": {"type": "bool", "default": True},
             "dropin_path": {"type": "path", "required": True},
-            "settle": {"type": "int", "default": 0},
+            "settle": {"type": "int", "default": 5},
+            "settle_name": {"type": "int", "default": 0},
             "source_files": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
     params = module.params
-    node = look_settled(params["socket"], params["hostname"], params["settle"])
+    patience = {name: params[name] for name in ("settle", "settle_name")}
+    node = look_settled(params["socket"], params["hostname"], **patience)
     seen = observe(params, node)
     if params["state"] == "present":
         errors = judge_words(params) + judge_gateway(params) + judge_host(params, node, seen)

@@ -227,8 +227,11 @@ def evidence_of_host(host: lab.Host, runs: t.Mapping[str, lab.Run]) -> dict[str,
 def evidence_of_controller(folder: Path, log: Path) -> dict[str, str]:
     found = {"Ansible's own log": log.read_text()}
     for place in (folder / "local", Path.home() / ".ansible/tmp", Path.home() / ".ansible/facts"):
-        for path in (path for path in place.rglob("*") if path.is_file()):
-            found[str(path)] = path.read_text(errors="replace")
+        # Not Path.rglob: a play of another test may take its own folder away meanwhile.
+        for where, _, names in os.walk(place):
+            for path in (path for name in names if (path := Path(where, name)).is_file()):
+                with contextlib.suppress(FileNotFoundError):
+                    found[str(path)] = path.read_text(errors="replace")
     found["facts"] = subprocess.run(
         ["ansible", "-i", str(folder / "hosts.yml"), NAME, "-b", "-m", "ansible.builtin.setup"],
         cwd=lab.ROOT,

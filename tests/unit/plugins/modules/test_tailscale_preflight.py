@@ -74,6 +74,7 @@ def run(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             "account": "openclaw",
             "gateway_port": 18789,
             "dropin_path": str(tmp_path / "dropin"),
+            "settle": 0,
         }
         return run_module(tailscale_preflight.main, **{**parameters, **changes})
 
@@ -223,9 +224,41 @@ def test_a_new_name_is_waited_for_so_that_what_is_served_is_served_under_it(
 
     monkeypatch.setattr(time, "sleep", later)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    result = run(hostname="Renamed", settle=3)
+    result = run(hostname="Renamed", settle_name=3)
     assert (result["name"], result["serve_due"]) == (seen, seen != "vps.tailnet.lab")
     assert now[0] == pytest.approx(1.1 if seen.startswith("renamed") else 3.0, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    "unserved",
+    [
+        pytest.param({"Self": {**SELF, "Online": False}}, id="just-brought-up"),
+        pytest.param({"BackendState": "NoState", "HaveNodeKey": False}, id="just-started"),
+        pytest.param({"BackendState": "Starting"}, id="starting"),
+    ],
+)
+@pytest.mark.parametrize(("settle", "wait"), [pytest.param(5, 0.7, id="in-time"), pytest.param(0, 0, id="too-late")])
+def test_a_node_that_is_not_served_yet_is_waited_for_before_it_is_called_removed(
+    run: Run,
+    daemon: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+    unserved: dict[str, Any],
+    settle: int,
+    wait: float,
+) -> None:
+    now = [0.0]
+
+    def later(seconds: float) -> None:
+        now[0] += seconds
+        if now[0] > 0.65:
+            daemon["status"] = RUNNING
+
+    daemon["status"] = {**RUNNING, **unserved}
+    monkeypatch.setattr(time, "sleep", later)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    result = run(hostname="vps", key_given=True, settle=settle)
+    assert now[0] == pytest.approx(wait, abs=0.11)
+    assert (result["trouble"] == "") is (settle > 0)
 
 
 def test_it_starts_no_process(run: Run, daemon: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
