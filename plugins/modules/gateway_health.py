@@ -64,8 +64,8 @@ options:
   settle:
     description:
       - Seconds within O(wait) to go on looking when something answers that is neither healthy nor on its way up or down.
-      - A gateway that has just started is degraded for some seconds, and a new credential takes a second to be loaded. A
-        broken channel, a wrong version or another program on the port stays; waiting longer for it is of no use.
+      - A channel takes some seconds to connect, and a new credential a second to be loaded. A broken channel, a wrong version or
+        another program on the port stays; waiting longer for it is of no use.
     type: int
     default: 30
   interval:
@@ -184,7 +184,9 @@ version:
   type: str
   sample: 2026.9.6
 checks:
-  description: Each check by name, with V(passed), V(failed) or V(not_run).
+  description:
+    - Each check by name, with V(passed), V(failed) or V(not_run).
+    - A C(event_loop) that is degraded in the first 30 seconds of a gateway is busy with its start, and V(not_run).
   returned: always, unless an argument is wrong
   type: dict
   sample:

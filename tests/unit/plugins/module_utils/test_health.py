@@ -408,6 +408,22 @@ def test_the_output_of_systemctl_is_read_as_properties():
     }
 
 
+@pytest.mark.parametrize(
+    ("uptime", "verdict", "check"),
+    [
+        pytest.param(2596, "healthy", "not_run", id="busy-with-its-start"),
+        pytest.param(29_999, "healthy", "not_run", id="the-last-moment"),
+        pytest.param(30_000, "degraded", "failed", id="it-should-be-through"),
+        pytest.param("soon", "degraded", "failed", id="nobody-knows"),
+    ],
+)
+def test_a_degraded_event_loop_counts_once_the_gateway_is_through_with_its_start(uptime, verdict, check):
+    busy = health.judge(seen(readyz=ready(uptimeMs=uptime, eventLoop={"degraded": True, "reasons": ["cpu"]})))
+    assert (busy.verdict, busy.checks["event_loop"], busy.figures["event_loop_degraded"]) == (verdict, check, True)
+    idle = health.judge(seen(readyz=ready(uptimeMs=uptime, eventLoop={"degraded": False})))
+    assert (idle.verdict, idle.checks["event_loop"]) == ("healthy", "passed")
+
+
 def test_every_figure_has_a_name_of_its_own_with_its_unit():
     verdict = health.judge(seen(days_left=90, unit_properties=UNIT), Patience(9, 9, 1, elapsed=3.14159, looks=4))
     assert verdict.figures == {
