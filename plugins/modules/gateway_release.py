@@ -15,6 +15,8 @@ description:
   - Installs an exact version of OpenClaw from the npm registry into a directory of its own, and proves that it starts.
   - A release appears under its name only when it is complete. What an interrupted run leaves is removed by the next.
   - When the release is there already, no process is started.
+  - One installation at a time. Another one is waited for; when it was for the same release in the same way, its end is the
+    result here too, an error included.
   - What runs is decided elsewhere, by a link that points to one of the releases. Links are never changed here.
 author:
   - clawops (@clawops)
@@ -228,6 +230,10 @@ def linked_releases(store: Path) -> dict[str, str]:
 # ---- one at a time -----------------------------------------------------------------------------------
 
 
+class InterruptedInstallation(OpenClawError):
+    """Somebody ended this one, which says nothing about the next."""
+
+
 @contextlib.contextmanager
 def interruptible() -> t.Iterator[None]:
     """Turn the signals that end a process into an error, so that what was begun is cleaned up."""
@@ -236,7 +242,7 @@ def interruptible() -> t.Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
-        raise OpenClawError(
+        raise InterruptedInstallation(
             "the installation of OpenClaw",
             f"it was interrupted by {signal.Signals(number).name}, and the incomplete release was removed",
             "Run it again; what npm has downloaded is still in its cache.",
@@ -251,32 +257,50 @@ def interruptible() -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusive(store: Path, deadline: float) -> t.Iterator[int]:
+def exclusive(store: Path, deadline: float, asked: t.Sequence[str]) -> t.Iterator[int]:
     """Hold the lock of the releases; gives its descriptor.
 
     Processes that inherit the descriptor hold the lock too: an npm that outlived its module keeps others out.
+
+    :param asked: what the holder is to do. Who has waited for one that was asked the same and could not, cannot either, and
+        is spared npm's own patience with a registry that does not answer.
     """
     lock = store / ".lock"
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    waited = False
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                waited = True
                 if time.monotonic() >= deadline:
                     raise held(lock, os.pread(descriptor, 64, 0)) from None
                 time.sleep(0.2)
+        said = _release.read_object(os.pread(descriptor, 1 << 16, 0).decode(errors="replace"))
         os.ftruncate(descriptor, 0)
+        if waited and said.get("asked") == [*asked]:
+            raise OpenClawError(*said["problem"])
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield descriptor
+        try:
+            yield descriptor
+        except InterruptedInstallation:
+            raise
+        except OpenClawError as error:
+            problem = {"asked": [*asked], "problem": [error.subject, error.reason, error.remedy]}
+            os.ftruncate(descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.pwrite(descriptor, json.dumps(problem).encode(), 0)
+            raise
     finally:
         os.close(descriptor)
 
 
 def held(lock: Path, content: bytes) -> OpenClawError:
     """The lock is somebody else's, and stays so."""
-    holder = content.decode(errors="replace").strip() or "unknown"
+    holder = content.decode(errors="replace").strip()
+    holder = holder if holder.isdecimal() else "unknown"
     alive = "" if Path("/proc", holder).exists() else ", which has ended; a child of it still runs"
     return OpenClawError(
         str(lock),
@@ -505,6 +529,7 @@ def install(job: Job, lock: int) -> dict[str, float]:
             "node_engines": _release.node_engines(read_package(job.partial)),
             "node": node_version,
             "size_mb": size_mb,
+            "phases": phases,
         }
         marker = job.partial / _release.MARKER
         marker.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
@@ -588,7 +613,8 @@ def carry_out(module: AnsibleModule, deadline: float) -> tuple[bool, list[str], 
     os.umask(0o022)
     require_own_directory(store)
     phases: dict[str, float] = {}
-    with interruptible(), exclusive(store, deadline) as lock:
+    asked = [str(module.params[name]) for name in ("state", "version", "registry", "npm", "node")]
+    with interruptible(), exclusive(store, deadline, asked) as lock:
         waited = round(time.monotonic() - began, 2)
         missing, going = plan(module)
         remove_leftovers(store)

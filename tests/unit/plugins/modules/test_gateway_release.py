@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -275,6 +277,50 @@ class TestFailures:
             fcntl.flock(lock, fcntl.LOCK_EX)
             assert "process 999999999, which has ended; a child of it still runs" in run(timeout=0)["msg"]
 
+    @pytest.mark.parametrize(
+        ("ending", "arguments", "installations", "expected"),
+        [
+            pytest.param("true", {}, 1, {"changed": False}, id="done"),
+            pytest.param("echo npm error no way; exit 1", {}, 1, {"failed": True}, id="failed"),
+            pytest.param(
+                "echo npm error no way; exit 1",
+                {"registry": "https://npm.example.com"},
+                2,
+                {"failed": True},
+                id="elsewhere",
+            ),
+            pytest.param("kill -TERM $PPID; sleep 5", {}, 2, {"changed": True}, id="interrupted"),
+            pytest.param("kill -KILL $PPID; sleep 0.5", {}, 2, {"changed": True}, id="killed"),
+        ],
+    )
+    def test_the_end_of_the_same_installation_by_another_is_its_end_too(
+        self,
+        host: SimpleNamespace,
+        run: Run,
+        ending: str,
+        arguments: dict[str, Any],
+        installations: int,
+        expected: dict[str, Any],
+    ) -> None:
+        # Only the first one is to end that way, unless it fails.
+        once = "" if "exit" in ending else 'rm "$here/script"; '
+        host.script.write_text(f"touch {host.bin}/begun; sleep 1; {once}{ending}\n")
+        if (other := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                run()
+            os._exit(0)
+        while not (host.bin / "begun").exists():
+            time.sleep(0.05)
+        ended = run(**arguments)
+        os.waitpid(other, 0)
+        assert {name: ended.get(name) for name in expected} == expected
+        assert host.calls.read_text().count("install --prefix") == installations
+        if "failed" in expected:
+            assert "no way" in ended["msg"]
+            # Who comes later tries it again.
+            run(**arguments)
+            assert host.calls.read_text().count("install --prefix") == installations + 1
+
     @pytest.mark.parametrize("version", ["latest", "2026.9", "^2026.9.6", "../../etc"])
     def test_only_an_exact_version_is_taken(self, host: SimpleNamespace, run: Run, version: str) -> None:
         assert "not an exact version" in run(version)["msg"]
@@ -361,4 +407,5 @@ class TestAbsent:
 def test_the_marker_says_what_was_installed(host: SimpleNamespace, run: Run) -> None:
     size_mb = run()["size_mb"]
     marker = json.loads((host.releases / "2026.9.6" / _release.MARKER).read_text())
+    assert {*marker.pop("phases")} == {"npm", "verify", "settle"}
     assert marker == {"version": "2026.9.6", "node_engines": ENGINES, "node": "v24.21.0", "size_mb": size_mb}
