@@ -72,7 +72,7 @@ engine_await() {
 process_alive() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 1
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -e "$ENGINE_RUN/" || return 1
+  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -e "$ENGINE_RUN/" || return 1
   ! grep -q '^State:.*Z' "/proc/$pid/status" 2>/dev/null
 }
 
