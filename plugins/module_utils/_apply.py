@@ -209,8 +209,8 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
         listed = "\n".join(f"  {number}. {error}" for number, error in enumerate(errors, 1))
         raise OpenClawError(
             f"{len(errors)} settings",
-            f"cannot be applied; nothing was changed\n{listed}\n",
-            "Correct each in the inventory.",
+            "cannot be applied; nothing was changed",
+            f"Correct each in the inventory:\n{listed}",
         )
 
 

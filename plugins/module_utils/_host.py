@@ -116,6 +116,37 @@ def main_process(unit: str) -> int:
     return min(mains, default=0)
 
 
+def lost(pid: int, paths: t.Iterable[str]) -> list[str]:
+    """Directories that a process was to write to and cannot any more, because they were removed under it.
+
+    Its working directory, and what its unit has mounted writable in a system that is read-only for it: such a mount ends
+    with the directory, and one that is made anew in its place is read-only.
+
+    :param paths: what the unit lets the process write to (``list`` of paths).
+    """
+    try:
+        directory = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return []  # it has ended meanwhile
+    gone = [directory.removesuffix(" (deleted)")] if directory.endswith(" (deleted)") else []
+    mounts = read_text(f"/proc/{pid}/mountinfo")
+    return gone + [path for path in paths if path not in gone and mounted_readonly(mounts, os.path.realpath(path))]
+
+
+def mounted_readonly(mountinfo: str, path: str) -> bool:
+    """Whether the mount that a path is on is read-only, by the table of a process's mounts."""
+    best, readonly = "", False
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 6:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
+        # Of two mounts at one place the later one is seen.
+        if f"{path}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(best):
+            best, readonly = point, "ro" in fields[5].split(",")
+    return readonly
+
+
 def free_mb(path: str) -> int:
     """Free space in MiB for a path, on the filesystem of its nearest parent that exists."""
     path = os.path.abspath(path)

@@ -273,6 +273,11 @@ def is_finished(version: str, marker: t.Mapping[str, t.Any], package: t.Mapping[
     return marker.get("version") == version and package.get("version") == version
 
 
+def is_whole(release: str) -> bool:
+    """Whether the file that starts a release is there: a release that somebody took apart is installed again."""
+    return os.path.isfile(os.path.join(release, "node_modules", PACKAGE, "dist/index.js"))
+
+
 def node_engines(package: t.Mapping[str, t.Any]) -> str | None:
     """The range of Node versions that a package.json demands."""
     engines = package.get("engines")

@@ -48,7 +48,7 @@ class Release(t.NamedTuple):
 
     path: str
     account: _store.Account | None
-    environment: t.Mapping[str, str]
+    environment: t.Mapping[str, t.Any]
 
     @property
     def version(self) -> str:
@@ -102,7 +102,12 @@ class Release(t.NamedTuple):
         identity: dict[str, t.Any] = {}
         if self.account is not None:
             identity = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
-        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **self.environment, **variables}
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            **{name: str(value) for name, value in self.environment.items()},
+            **variables,
+        }
         return subprocess.run(
             argv,
             input=text,

@@ -82,7 +82,11 @@ def read(path: str, account: Account | None) -> bytes | None:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise Unreadable(path, "it is a symbolic link") from error
-            raise OpenClawError(path, f"cannot be read: {error.strerror}", _REMEDY) from error
+            foreign = account and error.errno == errno.EACCES
+            remedy = (
+                f"Give it back: chown -R {account.name}: {os.path.dirname(path)}" if account and foreign else _REMEDY
+            )
+            raise OpenClawError(path, f"cannot be read: {error.strerror}", remedy) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise Unreadable(path, "it is not a plain file")

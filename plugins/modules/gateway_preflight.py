@@ -86,6 +86,35 @@ options:
     type: list
     elements: path
     default: []
+  writable_paths:
+    description: Directories that the unit lets the gateway write to. A gateway that has lost one needs a restart.
+    type: list
+    elements: path
+    default: []
+  nodejs_comes:
+    description: Whether something installs Node.js before the release. Where nothing does, npm must be there.
+    type: bool
+    default: true
+  instance:
+    description: The gateway's name on its host, to be judged.
+    type: str
+    default: main
+  label:
+    description: What the environment is called, to be judged.
+    type: str
+    default: ""
+  environment:
+    description: Environment variables of the gateway, to be judged.
+    type: dict
+    default: {}
+  releases_keep:
+    description: How many releases stay on the host, to be judged.
+    type: int
+    default: 3
+  start_timeout:
+    description: Seconds that the gateway has until it is ready, to be judged.
+    type: int
+    default: 180
   registry:
     description: URL of the npm registry; npm's own setting when empty.
     type: str
@@ -181,6 +210,15 @@ stale:
   type: list
   elements: str
   returned: always
+lost:
+  description: Directories that the running gateway was to write to and cannot any more, since they were removed under it.
+  type: list
+  elements: str
+  returned: always
+npm:
+  description: Whether npm is on the host.
+  type: bool
+  returned: always
 node_version:
   description: Version of the installed Debian package nodejs; empty without one.
   type: str
@@ -195,7 +233,7 @@ found:
     - Owner C(root), group C(root) and mode C(0644), of a directory C(0755), are left out.
   type: list
   elements: dict
-  returned: always
+  returned: success
 memory_mb:
   description: Total memory of the host, in MiB.
   type: int
@@ -209,6 +247,7 @@ disk_free_mb:
 import json
 import os
 import pwd
+import re
 import time
 import typing as t
 
@@ -219,6 +258,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._errors import Op
 
 # Longer than a process takes to end, whose sockets nobody owns meanwhile.
 _PAUSE = 1.0
+# What would begin another line of a unit or of a file of variables, or does not belong into either.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def observe(module: AnsibleModule) -> dict[str, t.Any]:
@@ -233,6 +274,8 @@ def observe(module: AnsibleModule) -> dict[str, t.Any]:
         "running": bool(pid),
         "enabled": os.path.islink(f"/etc/systemd/system/multi-user.target.wants/{params['unit']}"),
         "account": account_is_as_wished(params["account"]),
+        "lost": _host.lost(pid, params["writable_paths"]) if pid else [],
+        "npm": bool(module.get_bin_path("npm")),
         "stale": stale(pid, [params["current_path"], *params["watched_paths"]]) if pid else [],
         "node_version": _host.package_version(_host.read_text("/var/lib/dpkg/status"), "nodejs"),
         "source": _files.as_wished(params["source_files"]),
@@ -256,10 +299,9 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
     version, known = module.params["version"], module.params["known_engines"]
     if version != "latest":
         _release.parse_version(version)
-        package = os.path.join(module.params["releases_path"], version, "node_modules/openclaw/package.json")
-        if os.path.exists(package):
-            engines = json.loads(_host.read_text(package)).get("engines", {}).get("node", "")
-            return {"version": version, "installed": True, "engines": engines}
+        package = installed_package(module.params["releases_path"], version)
+        if package:
+            return {"version": version, "installed": True, "engines": _release.node_engines(package) or ""}
         # One that will be refused is not asked for: whether the registry still has it changes nothing.
         if version in known or is_unsafe(module.params, version):
             return {"version": version, "installed": False, "engines": known.get(version, "")}
@@ -272,10 +314,15 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
     # npm answers with the bare value where it has one of the fields only.
     manifest: dict[str, t.Any] = answer if isinstance(answer, dict) else {"version": answer}
     exact = manifest.get("version", version)
-    installed = os.path.exists(
-        os.path.join(module.params["releases_path"], exact, "node_modules/openclaw/package.json")
-    )
+    installed = bool(installed_package(module.params["releases_path"], exact))
     return {"version": exact, "installed": installed, "engines": manifest.get("engines", {}).get("node", "")}
+
+
+def installed_package(releases: str, version: str) -> dict[str, t.Any]:
+    """The package.json of an installed release; empty where there is none, or one that must be installed again."""
+    release = os.path.join(releases, version)
+    package = _release.read_object(_host.read_text(os.path.join(release, "node_modules/openclaw/package.json")))
+    return package if package.get("version") == version and _release.is_whole(release) else {}
 
 
 def is_unsafe(params: t.Mapping[str, t.Any], version: str) -> bool:
@@ -319,6 +366,56 @@ def stale(pid: int, paths: t.Iterable[str]) -> list[str]:
     return changed + ([executable] if executable.endswith(" (deleted)") else [])
 
 
+def judge_variables(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
+    """What the inventory says and no gateway can be."""
+    errors = [
+        OpenClawError(f"{name} {value}", reason, remedy)
+        for name, value, fits, reason, remedy in (
+            (
+                "gateway_instance",
+                repr(params["instance"]),
+                re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,22}", params["instance"]),
+                "cannot be part of the name of an account and of a unit",
+                "Use lower-case letters, digits, - and _, 23 at most.",
+            ),
+            (
+                "gateway_label",
+                repr(params["label"]),
+                not _CONTROL.search(params["label"]),
+                "does not fit on one line of the unit",
+                "Remove line ends and other control characters.",
+            ),
+            ("gateway_port", params["port"], 0 < params["port"] < 65536, "is no TCP port", "Choose one of 1 to 65535."),
+            (
+                "gateway_releases_keep",
+                params["releases_keep"],
+                params["releases_keep"] >= 1,
+                "would remove the release that runs",
+                "Keep 1 release or more; 2 for a way back.",
+            ),
+            (
+                "gateway_start_timeout",
+                params["start_timeout"],
+                params["start_timeout"] >= 1,
+                "leaves a gateway no time to start",
+                "Give it seconds; a first start takes 15 and more.",
+            ),
+        )
+        if not fits
+    ]
+    for name, value in params["environment"].items():
+        subject = f"gateway_environment {name!s}"
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            errors.append(OpenClawError(subject, "is no name of a variable", "Use letters, digits and _."))
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            errors.append(
+                OpenClawError(subject, f"is {json.dumps(value)}, not text", "Put it in quotes, or remove it.")
+            )
+        elif _CONTROL.search(str(value)):
+            errors.append(OpenClawError(subject, "does not fit on one line", "Remove line ends and the like from it."))
+    return errors
+
+
 def judge(
     params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]
 ) -> tuple[list[OpenClawError], list[OpenClawError]]:
@@ -344,6 +441,14 @@ def judge(
             "The host's memory", f"{reason}: {ending}", "Give the host more memory (2 GiB or more) or move the gateway."
         )
         (errors if short else warnings).append(finding)
+    if not (seen["installed"] or seen["npm"] or params["nodejs_comes"]):
+        errors.append(
+            OpenClawError(
+                "npm",
+                "there is no such program on this host, and nothing in this run installs it",
+                "Run the role nodejs too (site.yml without tags, or with nodejs,gateway), or install Node.js with npm.",
+            )
+        )
     if not seen["installed"] and seen["disk_free_mb"] < params["disk"]["recommended"]:
         short = seen["disk_free_mb"] < params["disk"]["minimum"]
         reason = f"{seen['disk_free_mb']} MiB are free; a release takes about 800 MiB, and as much again while it is installed"
@@ -405,6 +510,13 @@ def main() -> None:
             "releases_path": {"type": "path", "required": True},
             "current_path": {"type": "path", "required": True},
             "watched_paths": {"type": "list", "elements": "path", "default": []},
+            "writable_paths": {"type": "list", "elements": "path", "default": []},
+            "nodejs_comes": {"type": "bool", "default": True},
+            "instance": {"type": "str", "default": "main"},
+            "label": {"type": "str", "default": ""},
+            "environment": {"type": "dict", "default": {}},
+            "releases_keep": {"type": "int", "default": 3},
+            "start_timeout": {"type": "int", "default": 180},
             "registry": {"type": "str", "default": ""},
             "memory": levels,
             "disk": levels,
@@ -416,12 +528,13 @@ def main() -> None:
     try:
         seen = observe(module)
         errors, warnings = judge(module.params, seen)
-        errors += port_taken(module.params)
+        errors = judge_variables(module.params) + errors + port_taken(module.params)
     except OpenClawError as error:
         module.fail_json(msg=str(error))
     for warning in warnings:
         module.warn(str(warning))
     if errors:
+        del seen["found"]  # whole files, which would bury the message
         module.fail_json(msg="\n".join(map(str, errors)), **seen)
     module.exit_json(changed=False, **seen)
 

@@ -209,7 +209,8 @@ def read_marker(store: Path, version: str) -> dict[str, t.Any] | None:
     """What was noted when the release was finished; None when no finished release stands there."""
     release = store / version
     marker = _release.read_object(read_text(release / _release.MARKER))
-    return marker if marker and _release.is_finished(version, marker, read_package(release)) else None
+    finished = _release.is_finished(version, marker, read_package(release)) and _release.is_whole(str(release))
+    return marker if finished else None
 
 
 def installed_releases(store: Path) -> list[str]:

@@ -133,7 +133,7 @@ found:
     - Owner C(root), group C(root) and mode C(0644), of a directory C(0755), are left out.
   type: list
   elements: dict
-  returned: always
+  returned: success
 """
 
 import os
@@ -324,6 +324,7 @@ def main() -> None:
     for warning in warnings:
         module.warn(str(warning))
     if errors:
+        del result["found"]  # whole files, which would bury the message
         module.fail_json(msg="\n".join(map(str, errors)), **result)
     module.exit_json(changed=False, **result)
 

@@ -62,6 +62,22 @@ def site(folder: Path, host: lab.Host, variables: t.Mapping[str, t.Any], *words:
 
 LIVE_ROWS = [
     pytest.param(
+        {
+            "gateway_port": 70000,
+            "gateway_releases_keep": 0,
+            "gateway_label": "two\nlines",
+            "gateway_environment": {"A": None, "B C": "x"},
+        },
+        (
+            "gateway_port 70000: is no TCP port. Choose one of 1 to 65535.",
+            "gateway_releases_keep 0: would remove the release that runs. Keep 1 release or more",
+            "gateway_label 'two\\nlines': does not fit on one line of the unit. Remove line ends",
+            "gateway_environment A: is null, not text. Put it in quotes",
+            "gateway_environment B C: is no name of a variable. Use letters",
+        ),
+        id="variables-that-no-gateway-can-have",
+    ),
+    pytest.param(
         settings(monitorring=True),
         ("gateway_settings.monitorring", "Unrecognized key", "openclaw config schema"),
         id="unknown-root-key",
@@ -190,6 +206,7 @@ LIVE_ROWS = [
     ("variables", "words"),
     lab.sampled(
         LIVE_ROWS,
+        "variables-that-no-gateway-can-have",
         "unknown-nested-key",
         "variable-nowhere-defined",
         "version-that-does-not-exist",
@@ -378,6 +395,17 @@ def test_a_disk_that_is_nearly_too_small_is_warned_of(bare: lab.Host, tmp_path: 
     told = message(run, "WARNING")
     assert squeezed("The disk of /opt/openclaw/releases: 2000 MiB are free") in told, run.output
     assert squeezed("there is little left for state, logs and the next release. Free some space") in told, run.output
+
+
+@pytest.mark.parametrize("words", [("--tags", "gateway"), ("--skip-tags", "nodejs", "--check")])
+def test_a_run_that_could_not_install_the_release_is_refused(bare: lab.Host, tmp_path: Path, words: Words) -> None:
+    with untouched(bare):
+        run = site(tmp_path, bare, {}, *words)
+    told = (
+        "npm: there is no such program on this host, and nothing in this run installs it",
+        "Run the role nodejs too",
+    )
+    assert_refused(run, told)
 
 
 def test_node_that_is_too_old_is_refused_before_it_is_installed(bare: lab.Host, tmp_path: Path) -> None:

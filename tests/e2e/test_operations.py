@@ -157,6 +157,25 @@ def test_a_run_that_only_gateway_files_need_restarts_a_stale_gateway(gateway: Ga
     assert gateway.host.process() == process
 
 
+def test_a_gateway_whose_directories_were_removed_under_it_gets_new_ones(gateway: Gateway) -> None:
+    process = gateway.host.process()
+    gateway.host.run("rm -rf /var/lib/openclaw/main")
+    converge(gateway)
+    assert gateway.host.process() != process
+    assert gateway.host.run("find /var/lib/openclaw/main/state -name openclaw.sqlite")
+    assert converge(gateway).changed(gateway.host.name) == 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("damage", ["mv dist ../dist", "truncate -s 100 package.json"])
+def test_a_release_that_somebody_took_apart_is_installed_again(gateway: Gateway, damage: str) -> None:
+    package = f"/opt/openclaw/releases/{lab.VERSION}/node_modules/openclaw"
+    gateway.host.run(f"cd {package}; {damage}; systemctl restart openclaw-gateway || true")
+    converge(gateway)
+    assert gateway.host.startup()["version"] == lab.VERSION
+    assert converge(gateway).changed(gateway.host.name) == 0
+
+
 @pytest.mark.full
 def test_a_release_that_does_not_answer_is_taken_back(gateway: Gateway) -> None:
     """OpenClaw refuses state that a newer release has migrated: going back is such a release."""
@@ -165,7 +184,9 @@ def test_a_release_that_does_not_answer_is_taken_back(gateway: Gateway) -> None:
     )
     run = lab.play("site", where, *AS_GATEWAY)
     assert run.status != 0
-    assert "What ran before was put back and is healthy" in " ".join(run.output.split())
+    words = " ".join(run.output.split())
+    assert "What ran before was put back and is healthy" in words
+    assert f"OpenClaw {OLDER} is older than {lab.VERSION}, which ran before" in words
     assert gateway.host.startup()["version"] == lab.VERSION
     assert converge(gateway).changed(gateway.host.name) == 0
 

@@ -215,7 +215,8 @@ def test_files_belong_to_the_gateways_account(
     theirs.deploy(settings={"a": 2}, secrets={"TOKEN": "t" * 20})
     assert {path.stat().st_uid for path in theirs.root.rglob("*") if path.is_file()} == {another_account.uid}
     os.chown(theirs.settings, 0, 0)
-    with pytest.raises(OpenClawError, match=r"openclaw\.json: cannot be read: Permission denied\. Put a plain file"):
+    told = rf"openclaw\.json: cannot be read: Permission denied\. Give it back: chown -R {another_account.name}: /"
+    with pytest.raises(OpenClawError, match=told):
         theirs.run(settings={"a": 2}, secrets={"TOKEN": "t" * 20})
 
 

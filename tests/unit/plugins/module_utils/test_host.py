@@ -193,6 +193,42 @@ def test_a_real_package_is_found() -> None:
     assert _host.package_version(_host.read_text("/var/lib/dpkg/status"), "dpkg") == asked.stdout
 
 
+MOUNTS = r"""22 1 254:1 / / ro,relatime shared:1 - ext4 /dev/vda1 rw
+23 22 254:1 /var/lib/openclaw/main /var/lib/openclaw/main rw,nosuid - ext4 /dev/vda1 rw
+24 22 254:1 /a /srv/a\040b rw,relatime - ext4 /dev/vda1 rw
+25 22 0:5 / /later rw - tmpfs tmpfs rw
+26 25 0:6 / /later ro - tmpfs tmpfs rw
+torn
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "readonly"),
+    [
+        ("/var/lib/openclaw/main", False),
+        ("/var/lib/openclaw/main/state", False),
+        ("/var/lib/openclaw/mainly", True),
+        ("/var/cache/openclaw/main", True),
+        ("/srv/a b/c", False),
+        ("/srv/a", True),
+        ("/later/x", True),
+        ("/", True),
+    ],
+)
+def test_whether_a_path_is_on_a_mount_that_is_read_only(path: str, readonly: bool) -> None:
+    assert _host.mounted_readonly(MOUNTS, path) is readonly
+
+
+def test_a_host_that_tells_nothing_of_its_mounts_has_none_that_is_read_only() -> None:
+    assert _host.mounted_readonly("", "/var") is False
+
+
+def test_a_process_that_has_ended_has_lost_nothing() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert _host.lost(process.pid, ["/var"]) == []
+
+
 def test_a_text_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
     assert _host.read_text(str(tmp_path / "none")) == ""
     assert _host.read_text(str(tmp_path)) == ""

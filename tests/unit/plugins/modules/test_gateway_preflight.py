@@ -42,8 +42,15 @@ PARAMETERS: dict[str, Any] = {
     "releases_path": "/opt/openclaw/releases",
     "memory": {"minimum": 1200, "recommended": 1900},
     "disk": {"minimum": 1700, "recommended": 4000},
+    "nodejs_comes": True,
 }
-SEEN: dict[str, Any] = {"version": "2026.9.6", "installed": False, "memory_mb": 3900, "disk_free_mb": 50000}
+SEEN: dict[str, Any] = {
+    "version": "2026.9.6",
+    "installed": False,
+    "npm": False,
+    "memory_mb": 3900,
+    "disk_free_mb": 50000,
+}
 
 
 # ---- what speaks against it ------------------------------------------------------------------------------
@@ -55,6 +62,63 @@ def judge(parameters: dict[str, Any] | None = None, **seen: Any) -> tuple[list[O
 
 def test_a_good_host_is_not_spoken_about() -> None:
     assert judge() == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("given", "subject", "remedy"),
+    [
+        ({"instance": ""}, "gateway_instance ''", "Use lower-case"),
+        ({"instance": "Bad Name"}, "gateway_instance 'Bad Name'", "Use lower-case"),
+        ({"instance": "x" * 24}, f"gateway_instance '{'x' * 24}'", "23 at most"),
+        ({"instance": "../x"}, "gateway_instance '../x'", "Use lower-case"),
+        ({"label": "a\nb"}, r"gateway_label 'a\nb'", "Remove line ends"),
+        ({"port": 0}, "gateway_port 0", "Choose one of 1 to 65535"),
+        ({"port": 65536}, "gateway_port 65536", "Choose one of 1 to 65535"),
+        ({"releases_keep": 0}, "gateway_releases_keep 0", "Keep 1 release or more"),
+        ({"start_timeout": 0}, "gateway_start_timeout 0", "Give it seconds"),
+        ({"environment": {"BAD NAME": "x"}}, "gateway_environment BAD NAME", "Use letters"),
+        ({"environment": {"1A": "x"}}, "gateway_environment 1A", "Use letters"),
+        ({"environment": {"A": "b\nc"}}, "gateway_environment A", "Remove line ends"),
+        ({"environment": {"A": None}}, "gateway_environment A", "Put it in quotes, or remove it"),
+        ({"environment": {"A": True}}, "gateway_environment A", "Put it in quotes, or remove it"),
+        ({"environment": {"A": ["b"]}}, "gateway_environment A", "Put it in quotes, or remove it"),
+    ],
+)
+def test_a_variable_that_no_gateway_can_have_is_refused(
+    run: Run, given: dict[str, Any], subject: str, remedy: str
+) -> None:
+    result = run(**given)
+    assert result["failed"] is True
+    assert result["msg"].startswith(f"{subject}: ")
+    assert remedy in result["msg"]
+    assert "\n" not in result["msg"]
+
+
+def test_variables_that_a_gateway_can_have_are_not_spoken_about(run: Run) -> None:
+    result = run(
+        instance="blue-2_x",
+        label="Büro 50% ünït",
+        port=65535,
+        releases_keep=1,
+        start_timeout=1,
+        environment={"A_1": "ü\tx", "_B": 5, "C": 0.5, "D": ""},
+    )
+    assert result.get("failed", False) is False
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "refused"),
+    [
+        ({"nodejs_comes": False}, {}, True),
+        ({"nodejs_comes": True}, {}, False),
+        ({"nodejs_comes": False}, {"npm": True}, False),
+        ({"nodejs_comes": False}, {"installed": True}, False),
+    ],
+)
+def test_a_release_that_nothing_could_install_is_refused(
+    given: dict[str, Any], seen: dict[str, Any], refused: bool
+) -> None:
+    assert [error.subject for error in judge(given, **seen)[0]] == (["npm"] if refused else [])
 
 
 @pytest.mark.parametrize(
@@ -331,6 +395,9 @@ def install_release(tmp_path: Path, version: str, engines: str) -> None:
     package = tmp_path / "releases" / version / "node_modules/openclaw/package.json"
     package.parent.mkdir(parents=True)
     package.write_text(json.dumps({"version": version, "engines": {"node": engines}}))
+    start = package.parent / "dist/index.js"
+    start.parent.mkdir()
+    start.touch()
 
 
 def test_it_answers_what_it_promises(run: Run) -> None:
@@ -379,6 +446,34 @@ def test_a_host_with_a_gateway_is_described(
     result = run(watched_paths=[str(watched)])
     assert (result["installed"], result["engines"], result["current"]) == (True, ">=24.17", "2026.9.5")
     assert (result["running"], result["stale"]) == (True, [str(watched)])
+
+
+@pytest.mark.parametrize("torn", ["", '{"vers', '{"version": "2026.9.5"}', "[]"])
+def test_a_release_whose_package_is_torn_is_not_installed(run: Run, tmp_path: Path, torn: str) -> None:
+    install_release(tmp_path, "2026.9.6", "x")
+    assert run()["installed"] is True
+    (tmp_path / "releases/2026.9.6/node_modules/openclaw/package.json").write_text(torn)
+    assert (run()["installed"], run()["engines"]) == (False, ">=24.16.0 <25 || >=26.1.0")
+
+
+def test_a_release_without_its_program_is_not_installed(run: Run, tmp_path: Path) -> None:
+    install_release(tmp_path, "2026.9.6", "x")
+    (tmp_path / "releases/2026.9.6/node_modules/openclaw/dist/index.js").unlink()
+    assert run()["installed"] is False
+
+
+def test_a_gateway_whose_working_directory_was_removed_has_lost_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with subprocess.Popen(["/bin/sleep", "60"], cwd=home) as process:
+        monkeypatch.setattr(_host, "main_process", lambda unit: process.pid)
+        assert run(writable_paths=[str(home), str(tmp_path)])["lost"] == []
+        home.rmdir()
+        home.mkdir()
+        assert run(writable_paths=[str(home), str(tmp_path)])["lost"] == [str(home)]
+        process.kill()
 
 
 def test_without_npm_the_newest_release_is_not_known_yet(run: Run) -> None:
@@ -479,6 +574,7 @@ def test_every_error_is_told_and_what_was_seen_too(run: Run, listener: int) -> N
         f"gateway_port {listener}",
     ]
     assert result["memory_mb"] > 100
+    assert "found" not in result, "whole files would bury the message"
 
 
 def test_little_is_warned_of(run: Run) -> None:

@@ -150,7 +150,7 @@ class TestPresent:
         assert names(host) == ["2026.9.6"]
         assert not (host.releases / "2026.9.6/node_modules/half").exists()
 
-    @pytest.mark.parametrize("damage", ["marker", "package", "all"])
+    @pytest.mark.parametrize("damage", ["marker", "package", "program", "all"])
     def test_a_damaged_release_is_replaced(self, host: SimpleNamespace, run: Run, damage: str) -> None:
         run()
         release = host.releases / "2026.9.6"
@@ -158,6 +158,8 @@ class TestPresent:
             (release / _release.MARKER).write_text("{torn")
         elif damage == "package":
             (release / "node_modules/openclaw/package.json").write_text('{"version": "2026.9.5"}')
+        elif damage == "program":
+            (release / "node_modules/openclaw/dist/index.js").unlink()
         else:
             shutil.rmtree(release)
             release.mkdir()
