@@ -487,12 +487,24 @@ def verify(job: Job, lock: int, node_version: str) -> None:
         )
 
 
+def set_aside(release: Path, aside: Path) -> None:
+    """Take a release out of the way in one step, so that no half of it is ever taken for one."""
+    try:
+        release.rename(aside)
+    except OSError as error:
+        # What came with a container's image cannot be renamed; without its marker it is no release either.
+        if error.errno != errno.EXDEV:
+            raise
+        (release / _release.MARKER).unlink(missing_ok=True)
+        remove_tree(release)
+
+
 def put_in_place(job: Job) -> None:
     """Give the finished release its name; a damaged one of that name goes."""
     target = job.store / job.version
     damaged = job.store / f".{job.version}.damaged{_release.PARTIAL_SUFFIX}"
     if target.is_symlink() or target.exists():
-        target.rename(damaged)
+        set_aside(target, damaged)
     job.partial.rename(target)
     sync_to_disk(job.store)
     remove_tree(damaged) if damaged.is_dir() else damaged.unlink(missing_ok=True)
@@ -625,7 +637,7 @@ def carry_out(module: AnsibleModule, deadline: float) -> tuple[bool, list[str], 
         for version in going:
             doomed = store / f"{version}{_release.PARTIAL_SUFFIX}"
             with contextlib.suppress(FileNotFoundError):
-                (store / version).rename(doomed)
+                set_aside(store / version, doomed)
             remove_tree(doomed)
             log_of(store, version).unlink(missing_ok=True)
     return missing, going, phases

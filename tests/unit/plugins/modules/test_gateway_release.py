@@ -167,6 +167,24 @@ class TestPresent:
         assert names(host) == ["2026.9.6"]
         assert not run()["changed"]
 
+    def test_a_damaged_release_that_cannot_be_renamed_is_replaced(
+        self, host: SimpleNamespace, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a directory of a container's image cannot."""
+        run()
+        release, rename = host.releases / "2026.9.6", Path.rename
+        (release / "node_modules/openclaw/dist/index.js").unlink()
+
+        def refuse(path: Path, target: Path) -> Path:
+            if path == release:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", refuse)
+        assert run()["changed"]
+        assert names(host) == ["2026.9.6"]
+        assert not run()["changed"]
+
     def test_the_first_start_finishes_an_installation_whose_scripts_did_not_run(
         self, host: SimpleNamespace, run: Run
     ) -> None:
