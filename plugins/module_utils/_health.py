@@ -29,6 +29,7 @@ CHECKS = (
     "websocket",
     "authenticated_call",
     "wrong_credential",
+    "state",
     "certificate",
     "client_certificate",
     "door",
@@ -115,6 +116,8 @@ class Observations:
     # What systemd says about the unit; only asked when the gateway cannot be reached.
     unit: str | None = None
     unit_properties: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Directories that were removed under the gateway's process; None where it was not looked at.
+    lost: list[str] | None = None
     # The same gateway, seen through the door in front of it, and why that cannot be looked at, although one was asked for.
     door: Observations | None = None
     door_problem: str = ""
@@ -317,6 +320,7 @@ def _findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _websocket(seen)
     yield from _credential(seen)
     yield from _wrong_credential(seen)
+    yield from _state(seen)
     yield from _certificate(seen)
     yield from _client_certificate(seen)
     yield from _door(seen)
@@ -331,6 +335,8 @@ def _looked_at(seen: Observations) -> set[str]:
         names.add("version")
     if (degraded := figures(seen).get("event_loop_degraded")) is not None and not (degraded and _is_fresh(seen)):
         names.add("event_loop")
+    if seen.lost is not None:
+        names.add("state")
     if seen.days_left is not None:
         names.add("certificate")
     if seen.door:
@@ -548,6 +554,14 @@ def _client_certificate(seen: Observations) -> t.Iterator[Finding]:
     elif probe.failure not in ("tls", "closed") and probe.status not in (400, 401, 403):
         remedy = "It is not shown that such clients are refused: try again, then look at the proxy's log."
         yield Finding("client_certificate", "degraded", _reason(subject, _unexpected(probe), remedy))
+
+
+def _state(seen: Observations) -> t.Iterator[Finding]:
+    """It answers from what it has in memory, but what it is told to keep is lost."""
+    if seen.lost:
+        phrase = "its working directory was removed under it; it can write no state, and does not end by itself"
+        remedy = "Run site.yml, which gives it a new one and restarts it, and then restore what was in it."
+        yield Finding("state", "unhealthy", _reason(f"unit {seen.unit}", phrase, remedy), lasting=True)
 
 
 def _door(seen: Observations) -> t.Iterator[Finding]:

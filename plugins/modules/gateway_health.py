@@ -124,7 +124,9 @@ options:
       - Where there is no such file there is no door.
     type: path
   unit:
-    description: Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
+    description:
+      - Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
+      - When it can, its process is looked at too, by root; one whose working directory was removed is unhealthy.
     type: str
   tailscale_socket:
     description:
@@ -198,6 +200,7 @@ checks:
     websocket: passed
     authenticated_call: passed
     wrong_credential: passed
+    state: passed
     certificate: not_run
     client_certificate: not_run
     door: not_run
@@ -242,6 +245,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -402,6 +406,8 @@ class Gateway:
                 seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
             if self.door:
                 seen.door = self.look_through(self.door)
+            if seen.unit and (pid := _host.main_process(seen.unit)):
+                seen.lost = _host.lost(pid, [])
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])

@@ -160,6 +160,11 @@ def test_a_run_that_only_gateway_files_need_restarts_a_stale_gateway(gateway: Ga
 def test_a_gateway_whose_directories_were_removed_under_it_gets_new_ones(gateway: Gateway) -> None:
     process = gateway.host.process()
     gateway.host.run("rm -rf /var/lib/openclaw/main")
+    run = lab.play("health", gateway.where)
+    assert (run.status != 0, "its working directory was removed under it" in " ".join(run.output.split())) == (
+        True,
+        True,
+    )
     converge(gateway)
     assert gateway.host.process() != process
     assert gateway.host.run("find /var/lib/openclaw/main/state -name openclaw.sqlite")

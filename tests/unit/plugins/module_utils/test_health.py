@@ -95,7 +95,7 @@ def test_a_gateway_that_answers_as_the_real_one_does_is_healthy():
     assert (verdict.verdict, verdict.reasons, verdict.version) == ("healthy", [], "2026.9.6")
     assert verdict.checks == {
         **dict.fromkeys(health.CHECKS, "passed"),
-        **dict.fromkeys(("certificate", "client_certificate", "door", "expiry", "tailnet"), "not_run"),
+        **dict.fromkeys(("state", "certificate", "client_certificate", "door", "expiry", "tailnet"), "not_run"),
     }
 
 
@@ -105,6 +105,14 @@ def test_a_node_of_a_tailnet_counts_where_it_is_asked():
     lost = health.judge(seen(node_trouble="its key has expired", node_remedy="Join again."))
     assert (lost.verdict, lost.checks["tailnet"]) == ("degraded", "failed")
     assert lost.reasons == ["the node of the tailnet: its key has expired. Join again."]
+
+
+def test_a_gateway_whose_directory_was_removed_serves_and_is_unhealthy():
+    well = health.judge(seen(lost=[]))
+    assert (well.verdict, well.checks["state"]) == ("healthy", "passed")
+    lost = health.judge(seen(unit="u.service", lost=["/state"]))
+    assert (lost.verdict, lost.checks["state"]) == ("unhealthy", "failed")
+    assert [reason.startswith("unit u.service: its working directory was removed") for reason in lost.reasons] == [True]
 
 
 @pytest.mark.parametrize(

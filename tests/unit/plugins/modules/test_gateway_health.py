@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -170,6 +172,7 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
         "client_certificate",
         "door",
         "expiry",
+        "state",
         "tailnet",
     }
     assert result["version"] == VERSION
@@ -325,6 +328,22 @@ def test_an_unreachable_gateway_is_explained_by_systemd(look, nowhere, tmp_path,
     assert asked.read_text().endswith("-- openclaw-gateway.service\n")
 
 
+def test_a_gateway_whose_working_directory_was_removed_is_unhealthy(look, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=home) as process:
+        monkeypatch.setattr(
+            _host, "main_process", lambda unit: process.pid if unit == "openclaw-gateway.service" else 0
+        )
+        before = look(unit="openclaw-gateway.service")
+        home.rmdir()
+        after = look(unit="openclaw-gateway.service")
+        process.kill()
+    assert (before["verdict"], before["checks"]["state"]) == ("healthy", "passed")
+    assert (after["verdict"], after["checks"]["state"]) == ("unhealthy", "failed")
+    assert "its working directory was removed under it" in after["msg"]
+
+
 def test_systemd_is_not_asked_while_the_gateway_answers(look, tmp_path, monkeypatch):
     asked = systemctl(tmp_path, monkeypatch, ActiveState="active")
     look(unit="openclaw-gateway.service")
@@ -449,7 +468,7 @@ def test_the_gateway_is_looked_at_through_its_door_as_well(look, door_file):
     with standing_in(door_file.context) as door:
         result = look(door=door_file.write(door.server_address[1]))
     assert (result["verdict"], result["reasons"]) == ("healthy", [])
-    assert [name for name, how in result["checks"].items() if how != "passed"] == ["tailnet"]
+    assert [name for name, how in result["checks"].items() if how != "passed"] == ["state", "tailnet"]
     figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "authority", "clients")}
     assert figures == {"certificate": 39, "authority": 99, "clients": 29}
     assert door.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
