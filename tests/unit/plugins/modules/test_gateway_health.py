@@ -21,9 +21,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
-from ansible_collections.clawops.openclaw.plugins.module_utils import _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
 from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import Authority, server_context
