@@ -82,10 +82,9 @@ def read(path: str, account: Account | None) -> bytes | None:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise Unreadable(path, "it is a symbolic link") from error
-            foreign = account and error.errno == errno.EACCES
-            remedy = (
-                f"Give it back: chown -R {account.name}: {os.path.dirname(path)}" if account and foreign else _REMEDY
-            )
+            remedy = _REMEDY
+            if account and error.errno == errno.EACCES:
+                remedy = f"Give it back: chown -R {account.name}: {os.path.dirname(path)}"
             raise OpenClawError(path, f"cannot be read: {error.strerror}", remedy) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)

@@ -171,6 +171,18 @@ def test_a_gateway_whose_directories_were_removed_under_it_gets_new_ones(gateway
     assert converge(gateway).changed(gateway.host.name) == 0
 
 
+def test_a_gateway_whose_cache_was_removed_under_it_ends_in_order_and_gets_a_new_one(gateway: Gateway) -> None:
+    process = gateway.host.process()
+    # Again where the gateway has just put a file into one of the thousands of directories.
+    since = gateway.host.run("cd /var/cache/openclaw; rm -rf main || rm -rf main && date +@%s").strip()
+    converge(gateway)
+    assert gateway.host.process() != process
+    words = gateway.host.run(f"journalctl --unit openclaw-gateway --since {since}")
+    assert ("Stopped" in words, "status=9/KILL" in words) == (True, False)
+    assert gateway.host.run("find /var/cache/openclaw/main -type f -print -quit")
+    assert converge(gateway).changed(gateway.host.name) == 0
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("damage", ["mv dist ../dist", "truncate -s 100 package.json"])
 def test_a_release_that_somebody_took_apart_is_installed_again(gateway: Gateway, damage: str) -> None:

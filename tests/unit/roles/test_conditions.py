@@ -158,6 +158,20 @@ def test_a_gateway_is_not_put_back_for_what_is_wrong_with_its_door(
     assert decide("gateway", "__gateway_door_failed", ansible_failed_result=verdict) is is_the_doors
 
 
+@pytest.mark.parametrize(
+    ("lost", "is_killed"),
+    [
+        pytest.param([], False, id="nothing"),
+        pytest.param(["/var/cache/openclaw/main", "/var/log/openclaw/main"], False, id="cache-and-log"),
+        pytest.param(["/var/lib/openclaw/main"], True, id="state"),
+        pytest.param(["/var/lib/openclaw/main/state", "/var/log/openclaw/main"], True, id="state-and-log"),
+    ],
+)
+def test_only_a_gateway_that_has_lost_its_state_is_killed(decide: Decide, lost: list[str], is_killed: bool) -> None:
+    given = {"gateway_instance": "main", "__gateway_preflight": {"lost": lost}}
+    assert decide("gateway", "__gateway_state_lost", **given) is is_killed
+
+
 SEEN: dict[str, Any] = {"files": True, "cut": False, "remove": [], "nginx": {"running": True, "stale": False}}
 AS_WISHED: dict[str, Any] = {
     "__mtls_preflight_due": False,
