@@ -287,3 +287,21 @@ def test_a_door_is_looked_through_unless_that_is_done_or_it_is_only_predicted(
 ) -> None:
     told = {"ansible_check_mode": False, "__mtls_due": False, "__mtls_proved": False, **given}
     assert decide("mtls", "__mtls_check_due", **told) is due
+
+
+@pytest.mark.parametrize(("changed", "new"), [(["OPENCLAW_GATEWAY_TOKEN"], True), (["OTHER"], False), ([], False)])
+def test_the_summary_tells_that_the_token_is_another_one(decide: Decide, changed: list[str], new: bool) -> None:
+    given = {
+        "inventory_hostname": "vps1",
+        "gateway_instance": "main",
+        "gateway_port": 18789,
+        "gateway_label": "",
+        "gateway_settings": {},
+        "gateway_settings_environment": {},
+        "gateway_settings_host": {},
+        "__gateway_config": {"changed_secrets": changed},
+        "__gateway_health": {"version": "2026.9.6", "verdict": "healthy", "reasons": []},
+    }
+    (token,) = (line for line in decide("gateway", "__gateway_summary", **given) if line.startswith("Token: "))
+    assert token.endswith("; new with this run") is new
+    assert token.startswith("Token: OPENCLAW_GATEWAY_TOKEN in /etc/openclaw/main/secrets/secrets.json on the host, ")
