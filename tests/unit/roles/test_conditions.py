@@ -305,3 +305,30 @@ def test_the_summary_tells_that_the_token_is_another_one(decide: Decide, changed
     (token,) = (line for line in decide("gateway", "__gateway_summary", **given) if line.startswith("Token: "))
     assert token.endswith("; new with this run") is new
     assert token.startswith("Token: OPENCLAW_GATEWAY_TOKEN in /etc/openclaw/main/secrets/secrets.json on the host, ")
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("tskey-auth-k1-abc", ""),
+        (" tskey-auth-k1-abc\n", ""),
+        ("", ""),
+        (None, ""),
+        (12345, ""),
+        ("\n tskey-api-k1-abc", "tailscale_auth_key: it is a token for the API"),
+        (" tskey-client-k1-abc", "tailscale_auth_key: it is the secret of an OAuth client"),
+        ("tskey-auth-k1-abc\ttskey-auth-k2-def", "tailscale_auth_key: there is white space in it"),
+    ],
+)
+def test_what_is_no_auth_key_is_told_apart_without_being_shown(decide: Decide, key: Any, problem: str) -> None:
+    given = {
+        "tailscale_auth_key": key,
+        "tailscale_oauth_secret": "",
+        "tailscale_tags": [],
+        "tailscale_login_server": "",
+        "tailscale_join_timeout": 20,
+    }
+    said = decide("tailscale", "__tailscale_key_problem", **given).strip()
+    assert said.startswith(problem)
+    assert bool(said) is bool(problem)
+    assert "k1" not in said
