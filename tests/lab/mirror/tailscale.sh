@@ -48,7 +48,10 @@ go_build() {
   shift 5
   export CGO_ENABLED=0 GOFLAGS='-mod=mod -trimpath -buildvcs=false'
   go mod init lab.invalid/mirror && go mod edit -require="$module@v$version" || return
-  for program; do go build -ldflags "-s -w $flags" -o out/ "$module/cmd/$program" || return; done
+  # Not optimized: that is a third less of the minutes, and nothing here needs a quick program.
+  for program; do
+    go build -gcflags 'all=-N -l' -ldflags "-s -w $flags" -o out/ "$module/cmd/$program" || return
+  done
   for file in $files; do install -D -m 644 "$(go list -m -f '{{.Dir}}' "$module")/$file" "out/$file" || return; done
 }
 

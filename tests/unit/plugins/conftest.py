@@ -173,6 +173,15 @@ def host(tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Hos
 
 
 @pytest.fixture
+def host_in_memory(programs: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """The same with its files in memory: to wait for a disk ten thousand times takes minutes."""
+    with tempfile.TemporaryDirectory(prefix="clawops-unit-", dir="/dev/shm") as root:
+        host = Host(Path(root))
+        monkeypatch.setattr(StandInGateway, "secrets_path", str(host.secrets))
+        yield host
+
+
+@pytest.fixture
 def open_directory() -> Iterator[Path]:
     """A directory that every account can reach, which pytest's own is not."""
     directory = Path(tempfile.mkdtemp(prefix="clawops-unit-", dir="/tmp"))
