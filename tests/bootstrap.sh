@@ -32,10 +32,11 @@ cmp -s requirements.txt "$stamp" && exit 0
 total=$(grep -c '==' requirements.txt)
 echo "bootstrap: installing $total Python packages into .venv (about a minute)"
 python3 -m venv --clear .venv
+# Not compiled beforehand, which would take as long as all the rest: Python compiles what is used at its first use.
 PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off \
-  --no-deps --requirement requirements.txt |
+  --no-compile --no-deps --requirement requirements.txt |
   awk -v total="$total" '
     /^Collecting/ { if (++seen % 20 == 0) print "bootstrap: " seen " of " total " fetched"; fflush() }
-    /^Installing/ { print "bootstrap: unpacking (half of the time)"; fflush() }'
+    /^Installing/ { print "bootstrap: unpacking"; fflush() }'
 .venv/bin/python -m pip check --disable-pip-version-check
 cp requirements.txt "$stamp"

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 python=$PWD/.venv/bin/python
 export HOME=$PWD/.ansible/sanity # its environments and caches stay out of the real home
+export PIP_NO_COMPILE=1           # each test installs what it needs, and pip, into an environment of its own
 cache=$HOME/.ansible/test/cache
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

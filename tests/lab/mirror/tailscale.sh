@@ -3,7 +3,8 @@
 # the coordination server that anybody may run: headscale/headscale.deb.
 #
 # The programs are built from their public Go modules and packed as the vendors do. Building takes minutes, so what comes
-# out of it stays in downloads/, by version.
+# out of it stays in downloads/, by version; and Headscale, whose larger half is Tailscale, is built with the Tailscale that
+# is built here, not with the one a few weeks older that it asks for, so that no package is compiled twice.
 
 TAILSCALE_VERSION=1.102.5
 # For a pin and an upgrade. The same program under another number, which costs a link in place of a whole build.
@@ -29,25 +30,26 @@ tailscale_suite() {
   gpg --dearmor <"$2/$3.asc" >"$2/$3.noarmor.gpg"
 }
 
-# go_programs MODULE MODULE_VERSION NAME LINKER_FLAGS FILES PROGRAM…: prints a folder with programs and files of a module.
+# go_programs MODULE NAME LINKER_FLAGS FILES PROGRAM…: prints a folder with programs and files of a module.
 go_programs() {
-  local folder=$CACHE/downloads/$3-$ARCHITECTURE work=$CACHE/tmp/go-$3
+  local folder=$CACHE/downloads/$2-$ARCHITECTURE work=$CACHE/tmp/go-$2
   if [[ ! -d $folder ]]; then
     command -v go >/dev/null ||
-      die "the mirror's $3" "it is built with Go, and there is none" "Install Go 1.26.6 or newer, then retry."
+      die "the mirror's $2" "it is built with Go, and there is none" "Install Go 1.26.6 or newer, then retry."
     mkdir -p "$work/out"
-    (cd "$work" && go_build "$@") >&2 || die "the mirror's $3" "Go could not build it" "What it said is above."
+    (cd "$work" && go_build "$@") >&2 || die "the mirror's $2" "Go could not build it" "What it said is above."
     mv "$work/out" "$folder"
   fi
   echo "$folder"
 }
 
-# As a module of our own that asks for it: 'go install' would want the list of all versions, which not every proxy has.
+# As a module of our own that asks for both: 'go install' would want the list of all versions, which not every proxy has.
 go_build() {
-  local module=$1 version=$2 flags=$4 files=$5 program file
-  shift 5
+  local module=$1 flags=$3 files=$4 program file
+  shift 4
   export CGO_ENABLED=0 GOFLAGS='-mod=mod -trimpath -buildvcs=false'
-  go mod init lab.invalid/mirror && go mod edit -require="$module@v$version" || return
+  go mod init lab.invalid/mirror || return
+  go mod edit -require="tailscale.com@v$TAILSCALE_VERSION" -require="github.com/juanfont/headscale@v$HEADSCALE_VERSION" || return
   # Not optimized: that is a third less of the minutes, and nothing here needs a quick program.
   for program; do
     go build -gcflags 'all=-N -l' -ldflags "-s -w $flags" -o out/ "$module/cmd/$program" || return
@@ -58,7 +60,7 @@ go_build() {
 # tailscale_package VERSION FOLDER: laid out and described as the vendor's (release/dist/unixpkgs of the module).
 tailscale_package() {
   local version=$1 folder=$2 root=$CACHE/tmp/tailscale-$1 from script
-  from=$(go_programs tailscale.com "$TAILSCALE_VERSION" "tailscale-$version" \
+  from=$(go_programs tailscale.com "tailscale-$version" \
     "-X tailscale.com/version.longStamp=$version -X tailscale.com/version.shortStamp=$version" \
     "$(printf 'cmd/tailscaled/%s ' tailscaled.service tailscaled.defaults tailscale-online.target tailscale-wait-online.service)
      $(printf 'release/deb/debian.%s.sh ' postinst prerm postrm)" \
@@ -92,7 +94,7 @@ CONTROL
 
 headscale_package() {
   local root=$CACHE/tmp/headscale from
-  from=$(go_programs github.com/juanfont/headscale "$HEADSCALE_VERSION" "headscale-$HEADSCALE_VERSION" '' \
+  from=$(go_programs github.com/juanfont/headscale "headscale-$HEADSCALE_VERSION" '' \
     "config-example.yaml packaging/systemd/headscale.service $(printf 'packaging/deb/%s ' postinst prerm postrm)" headscale)
   mkdir -p "$(dirname "$1")" "$root/DEBIAN" "$root/var/lib/headscale"
   install -D -m 755 "$from/headscale" "$root/usr/bin/headscale"
