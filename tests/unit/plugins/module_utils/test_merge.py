@@ -305,6 +305,7 @@ def test_merge(applied: Settings, desired: Settings, live: Settings, result: Set
         pytest.param({"a": 1, "b": 2}, [{"a": 5}, {"b": None}], {"a": 1, "b": 2}, id="what-any-mask-names"),
         pytest.param({"a": {"b": 1, "c": 2}}, [{"a": {"b": 0}}], {"a": {"b": 1}}, id="inside-an-object"),
         pytest.param({"a": {"b": 1}}, [{"a": None}], {"a": {"b": 1}}, id="the-whole-object-that-null-removes"),
+        pytest.param({"a": {"b": 1}}, [{"a": {}}], {"a": {"b": 1}}, id="the-whole-object-that-is-wished-without-keys"),
         pytest.param({"a": 1}, [{"a": {"b": 0}}], {"a": 1}, id="a-value-where-an-object-is-wished"),
         pytest.param({"a": {"b": 1, "c": 2}}, [{"a": {"b": 0}}, {"a": {"c": 0}}], {"a": {"b": 1, "c": 2}}, id="joined"),
         pytest.param(
