@@ -230,6 +230,7 @@ def host_of(name: str, image: str) -> Iterator[lab.Host]:
         lab.down([name])
 
 
+@pytest.mark.full
 def test_a_source_that_apt_had_not_read_when_a_run_was_broken_off_is_read_by_the_next_one(
     start_gateway: t.Callable[..., Gateway],
 ) -> None:

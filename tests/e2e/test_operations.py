@@ -51,6 +51,7 @@ def test_a_hot_change_is_taken_without_a_restart(gateway: Gateway) -> None:
     assert trusts_its_proxy(gateway)
 
 
+@pytest.mark.full
 def test_a_change_is_in_force_where_the_gateway_is_told_to_ignore_its_file(gateway: Gateway) -> None:
     ignoring = {"reload": {"mode": "off"}}
     converge(gateway, gateway_settings={"gateway": ignoring})
@@ -171,6 +172,7 @@ def test_a_gateway_whose_directories_were_removed_under_it_gets_new_ones(gateway
     assert converge(gateway).changed(gateway.host.name) == 0
 
 
+@pytest.mark.full
 def test_a_gateway_whose_cache_was_removed_under_it_ends_in_order_and_gets_a_new_one(gateway: Gateway) -> None:
     process = gateway.host.process()
     # Again where the gateway has just put a file into one of the thousands of directories.
