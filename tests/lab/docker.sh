@@ -5,8 +5,8 @@ ENGINE_DATA=/var/lib/$LAB
 ENGINE_RUN=/run/$LAB
 # What the engine's data may take where they live in memory, and how much has to be available for that: the end-to-end
 # tests' data take 8.5 GiB at the most, their hosts and the controller 4.5.
-ENGINE_MEMORY_GIB=12
-ENGINE_AVAILABLE_GIB=18
+ENGINE_MEMORY_GIB=16
+ENGINE_AVAILABLE_GIB=21
 INOTIFY_INSTANCES=/proc/sys/fs/inotify/max_user_instances
 
 engine_answers() { command -v docker >/dev/null && timeout 20 docker info >/dev/null 2>&1; }
