@@ -76,7 +76,7 @@ class Host:
     def run(self, command: str, *, check: bool = True, stdin: str = "") -> str:
         """The output of a shell command, run as root on the host."""
         done = subprocess.run(
-            [LAB, "exec", self.name, "bash", "-c", command],
+            ["docker", "exec", "-i", self.name, "bash", "-c", command],
             input=stdin,
             capture_output=True,
             text=True,

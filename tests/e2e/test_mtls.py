@@ -785,6 +785,7 @@ def test_a_door_that_does_not_open_is_told_of(door: Door) -> None:
     assert door.caller.ask("/startupz")[0] == 200
 
 
+@pytest.mark.full
 def test_while_authorities_change_both_clients_are_let_in(door: Door) -> None:
     former = door.caller.give("/root/former")
     run = door.play("rotate", "-e", "rotate=mtls_ca")
@@ -887,6 +888,7 @@ def test_a_door_that_is_taken_away_leaves_the_operators_site(door: Door) -> None
     assert door.play("health").status == 0
 
 
+@pytest.mark.full
 def test_retiring_takes_an_nginx_away_that_nobody_else_needs(door: Door) -> None:
     door.host.run("rm -f /etc/nginx/sites-enabled/theirs")
     door.converge(tags="gateway,mtls")

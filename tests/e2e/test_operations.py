@@ -146,6 +146,7 @@ def test_a_second_gateway_lives_beside_the_first(gateway: Gateway) -> None:
     assert gateway.host.run("ls -d /var/lib/openclaw/second 2>&1", check=False).startswith("ls: cannot access")
 
 
+@pytest.mark.full
 def test_a_run_that_only_gateway_files_need_restarts_a_stale_gateway(gateway: Gateway) -> None:
     """As after a run that was broken off between the unit and the restart."""
     converge(gateway)
