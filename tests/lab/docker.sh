@@ -4,7 +4,7 @@
 ENGINE_DATA=/var/lib/$LAB
 ENGINE_RUN=/run/$LAB
 # What the engine's data may take where they live in memory, and how much has to be available for that. The data of the
-# full matrix take 14.7 GiB at the most (those of the gate 8.5), its hosts and the controller 5.
+# full matrix take 14.7 GiB at the most (those of the gate 10.7), its hosts and the controller 5.
 ENGINE_MEMORY_GIB=16
 ENGINE_AVAILABLE_GIB=21
 INOTIFY_INSTANCES=/proc/sys/fs/inotify/max_user_instances
