@@ -182,6 +182,17 @@ def describe(path: str) -> dict[str, t.Any]:
     return {name: value for name, value in entry.items() if value != ordinary.get(name)}
 
 
+def sweep(wishes: t.Iterable[Entry]) -> None:
+    """Remove the temporary files of runs that were killed; a run that is under way still needs its own."""
+    for wished in wishes:
+        directory, name = os.path.split(wished.path)
+        temporary = re.compile(rf"\.{re.escape(name)}\.([0-9]+)-[0-9a-f]{{8}}")
+        with contextlib.suppress(OSError):
+            for match in filter(None, map(temporary.fullmatch, os.listdir(directory))):
+                if not os.path.exists(f"/proc/{match[1]}"):
+                    os.unlink(os.path.join(directory, match[0]))
+
+
 def carry_out(change: Change) -> None:
     """Make one path as it should be."""
     found, wished = change
@@ -209,7 +220,7 @@ def carry_out(change: Change) -> None:
 def _replace(wished: Entry, make: t.Callable[[str], None]) -> None:
     """Make it under another name, then put it in place in one step."""
     directory, name = os.path.split(wished.path)
-    temporary = os.path.join(directory, f".{name}.{random.token_hex(4)}")
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{random.token_hex(4)}")
     try:
         make(temporary)
         _set_attributes(temporary, wished)
@@ -327,6 +338,7 @@ __all__ = (
     "look",
     "missing",
     "plan",
+    "sweep",
     "undo",
     "wish",
 )

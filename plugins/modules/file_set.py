@@ -13,7 +13,7 @@ author: clawops (@clawops)
 description:
   - A task costs over ssh the same however little it does. A role that owns many small files ensures them all with one.
   - Everything is looked at before anything is touched. Files and links are replaced as a whole, and never written through
-    a link that stands in their place.
+    a link that stands in their place. What a run left unfinished that was killed is removed by the next.
   - Not for secrets. What is written appears in diffs, in RV(undo) and in the host's log.
 attributes:
   check_mode:
@@ -138,6 +138,8 @@ def main() -> None:
     wishes: list[_files.Entry] = []
     try:
         wishes = [_files.wish(entry, module.params) for entry in module.params["entries"]]
+        if not module.check_mode:
+            _files.sweep(wishes)
         changes = _files.plan(wishes, strict=not module.check_mode)
         for change in changes:
             if not module.check_mode:

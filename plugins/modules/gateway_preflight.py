@@ -321,8 +321,11 @@ def wished_release(module: AnsibleModule) -> dict[str, t.Any]:
 def installed_package(releases: str, version: str) -> dict[str, t.Any]:
     """The package.json of an installed release; empty where there is none, or one that must be installed again."""
     release = os.path.join(releases, version)
-    package = _release.read_object(_host.read_text(os.path.join(release, "node_modules/openclaw/package.json")))
-    return package if package.get("version") == version and _release.is_whole(release) else {}
+    package, marker = (
+        _release.read_object(_host.read_text(os.path.join(release, name)))
+        for name in ("node_modules/openclaw/package.json", _release.MARKER)
+    )
+    return package if _release.is_finished(version, marker, package) and _release.is_whole(release) else {}
 
 
 def is_unsafe(params: t.Mapping[str, t.Any], version: str) -> bool:

@@ -235,6 +235,10 @@ class InterruptedInstallation(OpenClawError):
     """Somebody ended this one, which says nothing about the next."""
 
 
+class HeldLock(OpenClawError):
+    """Another process has the lock, and keeps it."""
+
+
 @contextlib.contextmanager
 def interruptible() -> t.Iterator[None]:
     """Turn the signals that end a process into an error, so that what was begun is cleaned up."""
@@ -298,12 +302,12 @@ def exclusive(store: Path, deadline: float, asked: t.Sequence[str]) -> t.Iterato
         os.close(descriptor)
 
 
-def held(lock: Path, content: bytes) -> OpenClawError:
+def held(lock: Path, content: bytes) -> HeldLock:
     """The lock is somebody else's, and stays so."""
     holder = content.decode(errors="replace").strip()
     holder = holder if holder.isdecimal() else "unknown"
     alive = "" if Path("/proc", holder).exists() else ", which has ended; a child of it still runs"
-    return OpenClawError(
+    return HeldLock(
         str(lock),
         f"another installation holds it: process {holder}{alive}",
         f"Wait until it is done and run again, or find it with 'fuser {lock}' and end it.",
@@ -516,6 +520,16 @@ def remove_leftovers(store: Path) -> None:
         remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
 
 
+def tidy(store: Path, version: str) -> None:
+    """Remove leftovers where nothing else is to be done; an installation that is under way has removed them itself."""
+    log = log_of(store, version)
+    if not log.exists() and not any(store.glob(f"*{_release.PARTIAL_SUFFIX}")):
+        return
+    with contextlib.suppress(HeldLock), exclusive(store, deadline=0, asked=[]):
+        remove_leftovers(store)
+        log.unlink(missing_ok=True)
+
+
 def install(job: Job, lock: int) -> dict[str, float]:
     """Install one release; gives the seconds that each phase took."""
     phases: dict[str, float] = {}
@@ -606,7 +620,12 @@ def plan(module: AnsibleModule) -> tuple[bool, list[str]]:
     version, store = module.params["version"], Path(module.params["path"])
     links = linked_releases(store)
     if module.params["state"] == "present":
-        going = _release.to_prune(installed_releases(store), wanted=version, keep=module.params["keep"], linked=links)
+        installed, keep = installed_releases(store), module.params["keep"]
+        going = _release.to_prune(installed, wanted=version, keep=keep, linked=links)
+        if keep is not None:
+            # Without a marker it is no release: set_aside() was killed while it removed one that cannot be renamed.
+            named = _release.newest_first(entry.name for entry in store.glob("*"))
+            going += [each for each in named if each not in {version, *installed, *links}]
         return read_marker(store, version) is None, going
     if version in links:
         raise OpenClawError(
@@ -659,9 +678,12 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
     if module.check_mode:
         after = _release.newest_first([*before, version] if missing else before)
         after = [each for each in after if each not in going]
-    elif missing or going:
+    else:
         try:
-            missing, going, phases = carry_out(module, began + module.params["timeout"])
+            if missing or going:
+                missing, going, phases = carry_out(module, began + module.params["timeout"])
+            else:
+                tidy(store, version)
         except OSError as error:
             raise _release.explain_os_error(version, error) from error
         after = installed_releases(store)

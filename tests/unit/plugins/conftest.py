@@ -16,7 +16,7 @@ import signal
 import socket
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -173,12 +173,18 @@ def host(tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Hos
 
 
 @pytest.fixture
-def host_in_memory(programs: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """The same with its files in memory: to wait for a disk ten thousand times takes minutes."""
-    with tempfile.TemporaryDirectory(prefix="clawops-unit-", dir="/dev/shm") as root:
-        host = Host(Path(root))
-        monkeypatch.setattr(StandInGateway, "secrets_path", str(host.secrets))
-        yield host
+def memory() -> Iterator[Path]:
+    """A directory in memory: to wait for a disk ten thousand times takes minutes."""
+    with tempfile.TemporaryDirectory(prefix="clawops-unit-", dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def host_in_memory(memory: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """The same with its files in memory."""
+    host = Host(memory)
+    monkeypatch.setattr(StandInGateway, "secrets_path", str(host.secrets))
+    return host
 
 
 @pytest.fixture
@@ -223,25 +229,34 @@ Killed = Callable[..., bool]
 
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Killed:
-    """Do something in a process of its own, which the kernel kills just before or after its n-th rename.
+    """Do something in a process of its own, which the kernel kills just before or after its n-th step.
 
-    Returns whether it came that far.
+    A step is a call of one of the functions of ``os`` named in *steps*, one that fails included. Returns whether it came
+    that far.
     """
 
-    def run(action: Callable[[], object], n: int, *, after: bool) -> bool:
+    def run(action: Callable[[], object], n: int, *, after: bool, steps: Sequence[str] = ("rename",)) -> bool:
         child = os.fork()
         if child == 0:
-            rename, count = os.rename, 0
+            count = 0
 
-            def rename_or_die(source: str, target: str) -> None:
-                nonlocal count
-                count += 1
-                if count < n or after:
-                    rename(source, target)
-                if count == n:
-                    os.kill(os.getpid(), signal.SIGKILL)
+            def or_die(step: Callable[..., Any]) -> Callable[..., Any]:
+                def call(*arguments: Any, **options: Any) -> Any:
+                    nonlocal count
+                    count += 1
+                    last = count == n
+                    if last and not after:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    try:
+                        return step(*arguments, **options)
+                    finally:
+                        if last:
+                            os.kill(os.getpid(), signal.SIGKILL)
 
-            monkeypatch.setattr(os, "rename", rename_or_die)
+                return call
+
+            for step in steps:
+                monkeypatch.setattr(os, step, or_die(getattr(os, step)))
             try:
                 action()
             except BaseException:  # a child that fails must not go on as a second test run

@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _files
 from ansible_collections.clawops.openclaw.plugins.modules import file_set
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed
 
 FileSet = Callable[..., dict[str, Any]]
 
@@ -128,3 +133,113 @@ def test_a_mode_without_quotes_is_refused_rather_than_misread(run: FileSet, tmp_
     result = run({"path": str(tmp_path / "a"), "content": "", "mode": 420})
     assert result["failed"]
     assert "420 is not an octal number in quotes" in result["msg"]
+
+
+# ---- killed in between ---------------------------------------------------------------------------------
+
+# Whatever makes a change, or the temporary file of one, visible.
+STEPS = ("rename", "mkdir", "rmdir", "symlink", "unlink", "fchmod")
+Tree = dict[str, _files.Entry]
+
+
+class World:
+    """A directory in which each kind of change is due, brought back as often as a test needs it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root, self.kept = directory / "root", directory / "kept"
+        for name in ("etc", "going"):
+            (self.kept / name).mkdir(parents=True)
+        for name in ("etc/changed", "etc/closed", "turns-into-a-link", "gone", "going/inner"):
+            (self.kept / name).write_text(f"{name} before\n")
+            (self.kept / name).chmod(0o644)
+        for name in ("current", "turns-into-a-file"):
+            (self.kept / name).symlink_to("releases/1")
+        wanted: dict[str, dict[str, Any]] = {
+            "etc": {"state": "directory", "mode": "0750"},
+            "etc/changed": {"content": "changed\n", "mode": "0600"},
+            "etc/closed": {"content": "etc/closed before\n", "mode": "0600"},
+            "new": {"state": "directory"},
+            "new/file": {"content": "new\n" * 10_000},
+            "current": {"state": "link", "src": "releases/2"},
+            "turns-into-a-link": {"state": "link", "src": "etc"},
+            "turns-into-a-file": {"content": ""},
+            "gone": {"state": "absent"},
+            "going": {"state": "absent"},
+            "going/inner": {"state": "absent"},
+        }
+        self.entries = [{"path": str(self.root / name), **entry} for name, entry in wanted.items()]
+
+    def bring_back(self) -> Tree:
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self.kept, self.root, symlinks=True)
+        return self.tree()
+
+    def tree(self) -> Tree:
+        return {str(path.relative_to(self.root)): _files.look(str(path)) for path in self.root.rglob("*")}
+
+
+@pytest.fixture
+def world(memory: Path) -> World:
+    return World(memory)
+
+
+@pytest.mark.parametrize(
+    ("after", "steps"),
+    [
+        pytest.param(False, STEPS, id="before-a-step"),
+        # What stands after another step stands before the next one too.
+        pytest.param(True, ("rename", "rmdir"), id="after-a-step"),
+    ],
+)
+def test_a_run_that_is_killed_leaves_whole_files_and_is_finished_by_the_next(
+    world: World, run: FileSet, killed: Killed, after: bool, steps: tuple[str, ...]
+) -> None:
+    before = world.bring_back()
+    run(*world.entries)
+    expected = world.tree()
+
+    for n in range(1, 40):
+        world.bring_back()
+        came_that_far = killed(lambda: run(*world.entries), n, after=after, steps=steps)
+        found = world.tree()
+        for name in {*before, *expected}:
+            allowed = [before.get(name), expected.get(name)]
+            if name == "new":  # closed to others until it has its owner and its mode
+                allowed.append(expected[name]._replace(mode=0o700))
+            assert found.get(name) in allowed, (n, name)
+        assert all(Path(name).name.startswith(".") for name in {*found} - {*before, *expected}), n
+
+        assert run(*world.entries)["changed"] is (found != expected), n
+        assert world.tree() == expected, n
+        assert not run(*world.entries)["changed"], n
+        if not came_that_far:
+            assert n > (5 if after else len(world.entries)), "not every entry was a step"
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_a_killed_run_that_is_taken_back_leaves_what_was_there(world: World, run: FileSet, killed: Killed) -> None:
+    before = world.bring_back()
+    back = run(*world.entries)["undo"]
+
+    for n in range(1, 40):
+        world.bring_back()
+        came_that_far = killed(lambda: run(*world.entries), n, after=True, steps=STEPS)
+        run(*back)
+        assert world.tree() == before, n
+        assert not run(*back)["changed"], n
+        if not came_that_far:
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_only_temporary_files_of_runs_that_have_ended_are_swept_away(run: FileSet, tmp_path: Path) -> None:
+    ended, running = "999999999-01234567", f"{os.getppid()}-01234567"
+    others = [f".a.{running}", f".a.{ended}0", f".aX{ended}", f".b.{ended}", f"a.{ended}", ".a.01234567", ".a.swp"]
+    for name in ("a", f".a.{ended}", *others):
+        (tmp_path / name).touch(mode=0o644)
+    entry = {"path": str(tmp_path / "a"), "content": ""}
+    run(entry, _ansible_check_mode=True)
+    assert (tmp_path / f".a.{ended}").exists()
+    assert not run(entry)["changed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", *others])

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _release
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_preflight
 
@@ -398,6 +398,7 @@ def install_release(tmp_path: Path, version: str, engines: str) -> None:
     start = package.parent / "dist/index.js"
     start.parent.mkdir()
     start.touch()
+    (tmp_path / "releases" / version / _release.MARKER).write_text(json.dumps({"version": version}))
 
 
 def test_it_answers_what_it_promises(run: Run) -> None:
@@ -454,6 +455,13 @@ def test_a_release_whose_package_is_torn_is_not_installed(run: Run, tmp_path: Pa
     assert run()["installed"] is True
     (tmp_path / "releases/2026.9.6/node_modules/openclaw/package.json").write_text(torn)
     assert (run()["installed"], run()["engines"]) == (False, ">=24.16.0 <25 || >=26.1.0")
+
+
+@pytest.mark.parametrize("torn", ["", '{"vers', '{"version": "2026.9.5"}'])
+def test_a_release_that_is_not_marked_as_finished_is_not_installed(run: Run, tmp_path: Path, torn: str) -> None:
+    install_release(tmp_path, "2026.9.6", "x")
+    (tmp_path / "releases/2026.9.6" / _release.MARKER).write_text(torn)
+    assert run()["installed"] is False
 
 
 def test_a_release_without_its_program_is_not_installed(run: Run, tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _release
-from ansible_collections.clawops.openclaw.plugins.modules import gateway_release
+from ansible_collections.clawops.openclaw.plugins.modules import gateway_preflight, gateway_release
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed
 
 ENGINES = ">=24.16.0 <25 || >=26.1.0"
 
@@ -149,6 +152,18 @@ class TestPresent:
         assert run()["changed"]
         assert names(host) == ["2026.9.6"]
         assert not (host.releases / "2026.9.6/node_modules/half").exists()
+
+    def test_what_an_installation_under_way_has_begun_is_left_to_it(self, host: SimpleNamespace, run: Run) -> None:
+        run()
+        (host.releases / "2026.9.5.partial").mkdir()
+        with (host.releases / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert not run()["changed"]
+            assert names(host) == ["2026.9.5.partial", "2026.9.6"]
+        assert not run(_ansible_check_mode=True)["changed"]
+        assert names(host) == ["2026.9.5.partial", "2026.9.6"]
+        assert not run()["changed"]
+        assert names(host) == ["2026.9.6"]
 
     @pytest.mark.parametrize("damage", ["marker", "package", "program", "all"])
     def test_a_damaged_release_is_replaced(self, host: SimpleNamespace, run: Run, damage: str) -> None:
@@ -429,3 +444,127 @@ def test_the_marker_says_what_was_installed(host: SimpleNamespace, run: Run) -> 
     marker = json.loads((host.releases / "2026.9.6" / _release.MARKER).read_text())
     assert {*marker.pop("phases")} == {"npm", "verify", "settle"}
     assert marker == {"version": "2026.9.6", "node_engines": ENGINES, "node": "v24.21.0", "size_mb": size_mb}
+
+
+# ---- killed in between ---------------------------------------------------------------------------------
+
+OLD, NEW = "2026.9.5", "2026.9.6"
+PACKAGE = "node_modules/openclaw"
+# All that no_process() unpacks, and the marker.
+WHOLE = {
+    _release.MARKER,
+    "node_modules",
+    "node_modules/json5",
+    PACKAGE,
+    *(f"{PACKAGE}/{name}" for name in ("package.json", "dist", "dist/index.js")),
+}
+
+
+def no_process(command: list[str], **_options: Any) -> tuple[int, str]:
+    """Stands in for npm and Node without a process: to be killed at every step takes a hundred installations."""
+    if command[1] == "install":
+        prefix = next(word.removeprefix("--prefix=") for word in command if word.startswith("--prefix="))
+        package = Path(prefix, PACKAGE)
+        os.makedirs(package / "dist")
+        (package.parent / "json5").mkdir()
+        version = command[-1].removeprefix("openclaw@")
+        (package / "package.json").write_text(json.dumps({"version": version, "engines": {"node": ENGINES}}))
+        (package / "dist/index.js").touch()
+        return 0, ""
+    if command[1] == "--version":
+        return 0, "v24.21.0\n"
+    return 0, f"OpenClaw {json.loads((Path(command[1]).parents[1] / 'package.json').read_text())['version']}"
+
+
+def tree(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.name != ".lock"}
+
+
+def is_trusted(releases: Path, version: str) -> bool:
+    """Whether the module, or the preflight that decides whether it runs at all, takes a release for a whole one."""
+    package = gateway_preflight.installed_package(str(releases), version)
+    return bool(package) or gateway_release.read_marker(releases, version) is not None
+
+
+def tear_the_marker(releases: Path) -> None:
+    (releases / NEW / _release.MARKER).write_text("{torn")
+
+
+def leave_a_log(releases: Path) -> None:
+    (releases / f".{NEW}.log").touch()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-a-step", "after-a-step"])
+@pytest.mark.parametrize(
+    ("image", "installed", "prepare", "arguments", "left"),
+    [
+        pytest.param(False, [], None, {}, [NEW], id="first-installation"),
+        pytest.param(False, [OLD, NEW], tear_the_marker, {}, [OLD, NEW], id="replacement"),
+        pytest.param(True, [OLD, NEW], tear_the_marker, {}, [OLD, NEW], id="replacement-in-an-image"),
+        pytest.param(False, [OLD, NEW], None, {"keep": 1}, [NEW], id="pruning"),
+        pytest.param(True, [OLD, NEW], None, {"keep": 1}, [NEW], id="pruning-in-an-image"),
+        pytest.param(False, [OLD, NEW], leave_a_log, {"state": "absent"}, [OLD], id="removal"),
+        pytest.param(True, [OLD, NEW], leave_a_log, {"state": "absent"}, [OLD], id="removal-in-an-image"),
+    ],
+)
+def test_a_run_that_is_killed_leaves_no_half_release_and_is_finished_by_the_next(
+    memory: Path,
+    host: SimpleNamespace,
+    run: Run,
+    killed: Killed,
+    monkeypatch: pytest.MonkeyPatch,
+    image: bool,
+    installed: list[str],
+    prepare: Callable[[Path], None] | None,
+    arguments: dict[str, Any],
+    left: list[str],
+    after: bool,
+) -> None:
+    root, kept = memory / "host", memory / "kept"
+    releases = host.releases = root / "openclaw/releases"
+    host.cache = root / "cache"
+    rename, scandir = Path.rename, os.scandir
+    # Whatever makes a change visible; what stands after an unlink or mkdir stands before the next step too.
+    steps = ["rename", "rmdir"] if after else ["rename", "rmdir", "unlink"]
+    if not (installed or after):  # the first installation stands for the directories that every one makes
+        steps.append("mkdir")
+
+    def worst_order(path: Any) -> Any:
+        """What tells that a release is whole comes last, as on some file systems it may."""
+        found = sorted(scandir(path), key=lambda entry: (entry.name == _release.MARKER, entry.name))
+        return contextlib.nullcontext(found)
+
+    def refuse(path: Path, target: Path) -> Path:
+        """As for a directory that came with a container's image."""
+        if image and path.parent == releases and path.name in installed:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, target)
+
+    def bring_back() -> None:
+        shutil.rmtree(root)
+        shutil.copytree(kept, root)
+
+    monkeypatch.setattr(_release, "run_bounded", no_process)
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "scandir", worst_order)
+    root.mkdir()
+    for version in installed:
+        run(version)
+    if prepare:
+        prepare(releases)
+    shutil.copytree(root, kept)
+    expected = {path for version in left for path in (version, *(f"{version}/{name}" for name in WHOLE))}
+
+    for n in range(1, 60):
+        bring_back()
+        came_that_far = killed(lambda: run(**arguments), n, after=after, steps=steps)
+        for version in (OLD, NEW):
+            assert not is_trusted(releases, version) or tree(releases / version) == WHOLE, (n, version)
+        run(**arguments)
+        assert tree(releases) == expected, n
+        assert all(is_trusted(releases, version) for version in left), n
+        assert not run(**arguments)["changed"], n
+        if not came_that_far:
+            assert n > (1 if after else 5), "it did nothing"
+            return
+    pytest.fail("it never came to an end")
