@@ -48,6 +48,7 @@ def start_model(host: lab.Host) -> None:
     """Have the model answer on the host, until it is restarted."""
     host.write("/root/provider.py", PROVIDER.read_text())
     host.run(f"systemd-run --quiet --unit provider python3 /root/provider.py {PORT}")
+    host.eventually(f"ss -ltnH | grep -F 127.0.0.1:{PORT}")
 
 
 def turn(host: lab.Host, session: str, command: str) -> str:

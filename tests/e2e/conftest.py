@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import pytest
 
-from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e import budget, image, lab
 
 # The files that take longest, the full matrix taken.
-LONGEST_FIRST = ("test_faults", "test_site")
+LONGEST_FIRST = ("test_faults", "test_site", "test_docker")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count the runs of ansible-playbook; the processes that share the tests inherit where."""
+    if not hasattr(config, "workerinput"):
+        os.environ[budget.FOLDER] = tempfile.mkdtemp(prefix="clawops-runs-")
+        if config.option.markexpr == "not full":
+            os.environ[budget.ENFORCED] = "1"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if spent := budget.spent_in(Path(os.environ[budget.FOLDER])):
+        terminalreporter.section("runs of ansible-playbook")
+        of = (lambda subject: f" of {budget.limit(subject)}") if os.environ.get(budget.ENFORCED) else lambda _: ""
+        for subject, count in sorted(spent.items()):
+            terminalreporter.line(f"{subject:12} {count:3}{of(subject)}")
+        terminalreporter.line(f"{'together':12} {spent.total():3}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ.pop(budget.FOLDER))
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,54 +53,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def deployed_image(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
-    """An image of a host with a healthy gateway, for tests whose subject is not the installation.
-
-    Of the processes that share a run's tests, the first one makes it. Whoever writes a test saves the minutes of this with
-    an image of an earlier run: CLAWOPS_E2E_IMAGE=e2e-golden.
-    """
-    if kept := os.environ.get("CLAWOPS_E2E_IMAGE"):
-        return kept
-    made = tmp_path_factory.getbasetemp().parent / f"e2e-golden-{testrun_uid}"
-    with filelock.FileLock(f"{made}.lock"):
-        if not made.exists():
-            make_image("e2e-golden", tmp_path_factory.mktemp("golden"))
-            made.touch()
-    return "e2e-golden"
-
-
-def make_image(name: str, folder: Path) -> None:
-    lab.up({name: "debian12"})
-    where = lab.inventory(folder, {name: {}})
-    run = lab.play("site", where)
-    assert run.status == 0, run.output
-    # Stopped in order, so that its databases are whole; it starts by itself with each new host.
-    lab.Host(name).run(f"systemctl stop {lab.UNIT}")
-    lab.lab("snapshot", name, name)
-    lab.down([name])
+def deployed_image() -> str:
+    """An image of a host with a healthy gateway; whoever needs it first makes it, unless `make test` has."""
+    return image.ready()
 
 
 class Gateway(t.NamedTuple):
     """A host with a gateway that serves, and the inventory that made it so."""
 
     host: lab.Host
-    where: t.Any
-
-
-def wait_until_serving(host: lab.Host, seconds: int = 240) -> None:
-    """Wait until the gateway has started."""
-    host.run(f"timeout {seconds} bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 0.5; done'")
+    where: Path
 
 
 @contextlib.contextmanager
-def gateways(image: str, folders: pytest.TempPathFactory) -> Iterator[t.Callable[..., Gateway]]:
+def gateways(from_image: str, folders: pytest.TempPathFactory) -> Iterator[t.Callable[..., Gateway]]:
     """Start hosts with a serving gateway; they are thrown away after the block."""
     names: list[str] = []
 
     def start(name: str, **variables: t.Any) -> Gateway:
         names.append(name)
-        host = lab.up({name: image})[name]
-        wait_until_serving(host)
+        host = lab.up({name: from_image})[name]
+        host.wait_until_serving()
         return Gateway(host, lab.inventory(folders.mktemp(name), {name: {}}, **variables))
 
     try:

@@ -7,26 +7,40 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import tarfile
+import threading
 import time
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker
 import pytest
+import testinfra
 import yaml
+from docker.utils.socket import consume_socket_output, demux_adaptor, frames_iter
+
+from ansible_collections.clawops.openclaw.tests.e2e import budget
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "tests/lab/lab.sh"
+LAB_NAME = os.environ.get("CLAWOPS_LAB_NAME", "clawops-lab")
 CACHE = Path(
     os.environ.get("CLAWOPS_LAB_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clawops-lab"
 )
-DISTRIBUTIONS = ("debian12", "debian13", "ubuntu2404", "ubuntu2604")
+# Those of this run: `make test` chooses two.
+DISTRIBUTIONS = tuple(
+    os.environ.get("CLAWOPS_DISTRIBUTIONS", "debian12 debian13 ubuntu2404 ubuntu2604").replace(",", " ").split()
+)
 # Where the lab's hosts find what the vendors have: the lab's mirror, as inventories/lab says it too.
 LAB_VARIABLES = {
     "ansible_ssh_common_args": f"-F {CACHE}/ssh_config",
@@ -67,34 +81,95 @@ def recap_of(output: str) -> dict[str, dict[str, int]]:
     return {host: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", figures)} for host, figures in rows}
 
 
+T = t.TypeVar("T")
+# A client each: its connections are not made for use by several threads at once.
+LOCAL = threading.local()
+
+
+def engine() -> docker.DockerClient:
+    """The engine that the lab's hosts run in."""
+    if not hasattr(LOCAL, "client"):
+        LOCAL.client = docker.from_env(timeout=300)
+    return t.cast(docker.DockerClient, LOCAL.client)
+
+
+def eventually(
+    look: Callable[[], T], accepts: Callable[[T], t.Any] = bool, *, seconds: float = 60, every: float = 0.2
+) -> T:
+    """What a look gives, once it is accepted; fails with the last one when the seconds are over.
+
+    For everything that another program reaches in its own time: a service that starts, a log that is written, a server
+    that notices. A test never sleeps for such a thing, and never takes the first look for the last.
+    """
+    deadline = time.monotonic() + seconds
+    while not accepts(seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s; seen last: {seen!r}")
+        time.sleep(every)
+    return seen
+
+
 class Host:
     """One throw-away host."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @functools.cached_property
+    def system(self) -> t.Any:
+        """The host as testinfra shows it: ``file``, ``service``, ``socket``, ``process``, ``package`` …"""
+        return testinfra.get_host(f"docker://{self.name}")
+
+    @property
+    def container(self) -> t.Any:
+        return engine().containers.get(self.name)
+
     def run(self, command: str, *, check: bool = True, stdin: str = "") -> str:
         """The output of a shell command, run as root on the host."""
-        done = subprocess.run(
-            ["docker", "exec", "-i", self.name, "bash", "-c", command],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(f"{self.name}: {command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        status, output, errors = self.execute(command, stdin)
+        if check and status != 0:
+            raise AssertionError(f"{self.name}: {command}: exit {status}\n{output}{errors}")
+        return output
+
+    def execute(self, command: str, stdin: str = "") -> tuple[int, str, str]:
+        """Exit status, output and errors of a shell command that reads this text."""
+        api = engine().api
+        started = api.exec_create(self.name, ["timeout", "300", "bash", "-c", command], stdin=True)["Id"]
+        stream = api.exec_start(started, socket=True)
+        try:
+            # The client has no end of input of its own: its socket has.
+            connection: socket.socket = getattr(stream, "_sock", stream)
+            connection.sendall(stdin.encode())
+            connection.shutdown(socket.SHUT_WR)
+            frames = (demux_adaptor(*frame) for frame in frames_iter(stream, tty=False))
+            output, errors = (part or b"" for part in consume_socket_output(frames, demux=True))
+        finally:
+            stream.close()
+        return api.exec_inspect(started)["ExitCode"], output.decode(errors="replace"), errors.decode(errors="replace")
+
+    def begin(self, *command: str) -> None:
+        """Start a program that is left to itself."""
+        self.container.exec_run(list(command), detach=True)
+
+    def eventually(self, command: str, *, seconds: float = 60) -> str:
+        """The output of a shell command once it succeeds."""
+        _, output, _ = eventually(lambda: self.execute(command), lambda done: done[0] == 0, seconds=seconds)
+        return output
 
     def read(self, path: str) -> str:
         return self.run(f"cat '{path}'")
 
     def write(self, path: str, content: str) -> None:
         """Overwrite a file in place: owner and mode stay."""
-        subprocess.run(
-            ["docker", "exec", "-i", self.name, "bash", "-c", f"cat > '{path}'"], input=content, text=True, check=True
-        )
+        self.run(f"cat > '{path}'", stdin=content)
+
+    def put(self, folder: str, files: Path) -> None:
+        """Copy what is in a folder of this machine into one on the host."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(files, arcname=".")
+        self.run(f"mkdir -p {folder}")
+        assert self.container.put_archive(folder, archive.getvalue())
 
     def settings(self) -> dict[str, t.Any]:
         return t.cast(dict[str, t.Any], json.loads(self.read(SETTINGS)))
@@ -113,6 +188,10 @@ class Host:
     def serves(self, port: int = 18789) -> bool:
         return self.startup(port).get("status") == "started"
 
+    def wait_until_serving(self, port: int = 18789, seconds: float = 240) -> None:
+        """Wait until the gateway has started."""
+        eventually(lambda: self.startup(port), lambda body: body.get("status") == "started", seconds=seconds)
+
     def process(self) -> int:
         """The gateway's process, 0 where none runs."""
         return int(self.run(f"systemctl show -p MainPID --value {UNIT}").strip() or 0)
@@ -130,13 +209,9 @@ class Host:
 
     def reboot(self) -> None:
         """Stop the machine in order and start it again, under another address maybe; wait until ssh answers."""
-        name = os.environ.get("CLAWOPS_LAB_NAME", "clawops-lab")
-        label = f'{{{{index .Config.Labels "{name}.host"}}}}'
-        asked = subprocess.run(
-            ["docker", "inspect", "-f", label, self.name], capture_output=True, text=True, check=True
-        )
-        subprocess.run(["docker", "restart", "--time", "60", self.name], capture_output=True, check=True)
-        lab("up", self.name, asked.stdout.strip())
+        image = self.container.labels[f"{LAB_NAME}.host"]
+        self.container.restart(timeout=60)
+        lab("up", self.name, image)
 
     def digest(self) -> str:
         """All that the collection owns on the host, by line: content, owner and mode, not what programs write at run time."""
@@ -182,6 +257,7 @@ def inventory(folder: Path, hosts: t.Mapping[str, t.Mapping[str, t.Any]], **vari
 
 def start_play(playbook: str, where: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
     """A playbook that runs on, in a process group of its own."""
+    budget.spend()
     return subprocess.Popen(
         ["ansible-playbook", "-i", str(where), f"playbooks/{playbook}.yml", *words],
         cwd=ROOT,
@@ -231,7 +307,7 @@ def play(playbook: str, where: Path, *words: str, timeout: float = 1200, **envir
 
 
 def sampled(rows: t.Iterable[t.Any], *kept: str) -> list[t.Any]:
-    """Rows of a test, of which `make test` tries those with these ids and `make test-all` every one."""
+    """Rows of a table, of which `make test` tries those with these ids and `make test-all` every one."""
     given = {row.id: row for row in rows}
     assert set(kept) <= set(given), kept
     return [

@@ -48,6 +48,10 @@ class Control:
     def nodes(self) -> list[dict[str, t.Any]]:
         return json.loads(self.host.run("headscale nodes list --output json")) or []
 
+    def online(self) -> list[str]:
+        """The nodes that the server takes for connected, by name."""
+        return [node["given_name"] for node in self.nodes() if node.get("online")]
+
     def remove(self, name: str) -> None:
         """Delete a node. Headscale 0.29 leaves it its open connection and says nothing to it, until that ends (#3410)."""
         for node in self.nodes():
@@ -70,10 +74,10 @@ def prefs(host: lab.Host) -> dict[str, t.Any]:
     return t.cast(dict[str, t.Any], json.loads(host.run("tailscale debug prefs")))
 
 
-def wait_until(host: lab.Host, words: str, seconds: int = 30) -> None:
-    host.run(
-        f"timeout {seconds} sh -c 'until tailscale status --json --peers=false | grep -q {json.dumps(words)}; do sleep 0.5; done'"
-    )
+def wait_until(host: lab.Host, words: str, seconds: float = 30) -> None:
+    """Wait until tailscaled says this of the node."""
+    command = "tailscale status --json --peers=false"
+    lab.eventually(lambda: host.run(command, check=False), lambda said: words in said, seconds=seconds)
 
 
 def websocket(host: lab.Host, name: str, origin: str, port: int = 18789) -> str:

@@ -214,6 +214,7 @@ def test_a_workspace_can_be_written_by_the_root_of_a_rootless_sandbox(gateway: G
 # ---- changes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @on_both
 def test_a_second_run_changes_nothing_and_a_dry_run_predicts_nothing(gateway: Gateway) -> None:
     for words in ((), ("--check", "--diff")):
@@ -284,6 +285,7 @@ def test_a_bad_value_leaves_engine_sandboxes_and_gateway_as_they_are(
     assert turn(host, f"after-{len(words)}-{abs(hash(words))}", "echo still here").strip() == "still here"
 
 
+@pytest.mark.full
 @on_rootless
 def test_a_broken_daemon_json_is_refused_before_anything_is_touched(gateway: Gateway) -> None:
     host, path = gateway.host, "/etc/openclaw/main/docker/daemon.json"
@@ -305,9 +307,7 @@ def test_a_broken_daemon_json_is_refused_before_anything_is_touched(gateway: Gat
 def test_the_engine_comes_back_with_the_host(gateway: Gateway) -> None:
     host = gateway.host
     host.reboot()
-    host.run(
-        f"timeout 120 bash -c 'until docker --host unix://{SOCKETS[ROOTLESS]} info; do sleep 1; done' >/dev/null 2>&1"
-    )
+    host.eventually(f"docker --host unix://{SOCKETS[ROOTLESS]} info", seconds=120)
 
 
 @on_rootful

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The operator's day: settings and secrets change, a second gateway comes, releases go forth and back."""
+"""The operator's rarer days: settings that a gateway does not notice, files that go missing, releases forth and back.
+
+The usual ones stand in test_gateway.py.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ import typing as t
 import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
-from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway, wait_until_serving
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 
+pytestmark = pytest.mark.full
 AS_GATEWAY = ("--tags", "gateway")
 OLDER = "2026.9.5"
 # The task that asks the npm registry what latest is.
@@ -42,16 +46,6 @@ def trusts_its_proxy(gateway: Gateway) -> bool:
     return gateway.host.run(forwarded) == "200"
 
 
-def test_a_hot_change_is_taken_without_a_restart(gateway: Gateway) -> None:
-    process = gateway.host.process()
-    run = converge(gateway, gateway_settings={"gateway": TRUSTED})
-    assert run.changed(gateway.host.name) == 1
-    assert gateway.host.settings()["gateway"]["trustedProxies"] == ["127.0.0.1"]
-    assert gateway.host.process() == process
-    assert trusts_its_proxy(gateway)
-
-
-@pytest.mark.full
 def test_a_change_is_in_force_where_the_gateway_is_told_to_ignore_its_file(gateway: Gateway) -> None:
     ignoring = {"reload": {"mode": "off"}}
     converge(gateway, gateway_settings={"gateway": ignoring})
@@ -60,7 +54,6 @@ def test_a_change_is_in_force_where_the_gateway_is_told_to_ignore_its_file(gatew
     assert trusts_its_proxy(gateway)
 
 
-@pytest.mark.full
 def test_a_change_is_in_force_where_the_gateway_does_not_notice_its_file(gateway: Gateway) -> None:
     # OpenClaw looks at its file once an hour then.
     deaf = {"gateway_environment": {"CHOKIDAR_USEPOLLING": "1", "CHOKIDAR_INTERVAL": "3600000"}}
@@ -72,32 +65,17 @@ def test_a_change_is_in_force_where_the_gateway_does_not_notice_its_file(gateway
     converge(gateway)
 
 
-def test_what_is_no_longer_wished_goes_and_what_others_wrote_stays(gateway: Gateway) -> None:
-    converge(gateway, gateway_settings={"logging": {"redactPatterns": ["ours"]}})
-    settings = gateway.host.settings()
-    settings["session"] = {"dmScope": "per-peer"}
-    gateway.host.write(lab.SETTINGS, json.dumps(settings))
-    converge(gateway)
-    settings = gateway.host.settings()
-    assert "redactPatterns" not in settings["logging"]
-    assert settings["session"] == {"dmScope": "per-peer"}
-
-
-@pytest.mark.parametrize(
-    ("drift", "level"), [("revert", "warn"), pytest.param("keep", "error", marks=pytest.mark.full)]
-)
-def test_a_key_of_ours_that_somebody_changed_is_reported(gateway: Gateway, drift: str, level: str) -> None:
-    wished = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": drift}
+def test_a_key_of_ours_that_somebody_changed_can_be_kept(gateway: Gateway) -> None:
+    wished = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": "keep"}
     converge(gateway, **wished)
     settings = gateway.host.settings()
     settings["logging"]["consoleLevel"] = "error"
     gateway.host.write(lab.SETTINGS, json.dumps(settings))
     run = converge(gateway, **wished)
     assert "gateway_settings.logging.consoleLevel was changed on the host" in " ".join(run.output.split())
-    assert gateway.host.settings()["logging"]["consoleLevel"] == level
+    assert gateway.host.settings()["logging"]["consoleLevel"] == "error"
 
 
-@pytest.mark.full
 def test_settings_that_a_person_wrote_as_json5_are_read_and_left(gateway: Gateway) -> None:
     converge(gateway)
     text = gateway.host.read(lab.SETTINGS)
@@ -109,44 +87,18 @@ def test_settings_that_a_person_wrote_as_json5_are_read_and_left(gateway: Gatewa
     assert json.loads(gateway.host.read(lab.SETTINGS))["logging"]["consoleLevel"] == "warn"
 
 
-def test_a_new_token_is_in_force_without_a_restart(gateway: Gateway) -> None:
-    process, old = gateway.host.process(), gateway.host.token()
-    new = "t" + "0123456789abcdef" * 4
-    run = converge(gateway, gateway_token=new)
-    assert new not in run.output
-    assert gateway.host.token() == new
-    assert gateway.host.process() == process
-    assert gateway.host.accepts(new)
-    assert not gateway.host.accepts(old)
-
-
-def test_a_change_that_needs_a_restart_moves_the_gateway(gateway: Gateway) -> None:
-    converge(gateway, gateway_port=18790)
-    assert gateway.host.serves(18790)
-    assert not gateway.host.serves(18789)
-    converge(gateway)
-    assert gateway.host.serves(18789)
-
-
-def test_a_second_gateway_lives_beside_the_first(gateway: Gateway) -> None:
+def test_a_second_gateway_goes_and_leaves_the_first_alone(gateway: Gateway) -> None:
     first, second = gateway.host.name, "operations-second"
     own = {"ansible_host": first, "gateway_instance": "second", "gateway_port": 18789 + 120}
     where = lab.inventory(gateway.where.parent, {first: {}, second: own})
     run = lab.play("site", where, *AS_GATEWAY)
     assert run.status == 0, run.output
-    assert gateway.host.serves(18789)
-    assert gateway.host.serves(18909)
-    users = gateway.host.run("systemctl show -p User --value openclaw-gateway openclaw-gateway-second").split()
-    assert users == ["openclaw", "openclaw-second"]
-    other = json.loads(gateway.host.read("/etc/openclaw/second/secrets/secrets.json"))["OPENCLAW_GATEWAY_TOKEN"]
-    assert other != gateway.host.token()
     run = lab.play("retire", where, "--limit", second, "-e", "retire_purge=true")
     assert run.status == 0, run.output
     assert gateway.host.serves(18789)
-    assert gateway.host.run("ls -d /var/lib/openclaw/second 2>&1", check=False).startswith("ls: cannot access")
+    assert not gateway.host.system.file("/var/lib/openclaw/second").exists
 
 
-@pytest.mark.full
 def test_a_run_that_only_gateway_files_need_restarts_a_stale_gateway(gateway: Gateway) -> None:
     """As after a run that was broken off between the unit and the restart."""
     converge(gateway)
@@ -173,7 +125,6 @@ def test_a_gateway_whose_directories_were_removed_under_it_gets_new_ones(gateway
     assert converge(gateway).changed(gateway.host.name) == 0
 
 
-@pytest.mark.full
 def test_a_gateway_whose_cache_was_removed_under_it_ends_in_order_and_gets_a_new_one(gateway: Gateway) -> None:
     process = gateway.host.process()
     # Again where the gateway has just put a file into one of the thousands of directories.
@@ -186,7 +137,6 @@ def test_a_gateway_whose_cache_was_removed_under_it_ends_in_order_and_gets_a_new
     assert converge(gateway).changed(gateway.host.name) == 0
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("damage", ["mv dist ../dist", "truncate -s 100 package.json"])
 def test_a_release_that_somebody_took_apart_is_installed_again(gateway: Gateway, damage: str) -> None:
     package = f"/opt/openclaw/releases/{lab.VERSION}/node_modules/openclaw"
@@ -196,7 +146,6 @@ def test_a_release_that_somebody_took_apart_is_installed_again(gateway: Gateway,
     assert converge(gateway).changed(gateway.host.name) == 0
 
 
-@pytest.mark.full
 def test_a_release_that_does_not_answer_is_taken_back(gateway: Gateway) -> None:
     """OpenClaw refuses state that a newer release has migrated: going back is such a release."""
     where = lab.inventory(
@@ -226,7 +175,6 @@ def test_latest_is_resolved_once_and_then_exact_everywhere(start_gateway: t.Call
     assert gateway.host.process() == process
 
 
-@pytest.mark.full
 def test_an_older_release_is_upgraded(start_gateway: t.Callable[..., Gateway]) -> None:
     gateway = start_gateway("upgrade")
     where = lab.inventory(gateway.where.parent, {gateway.host.name: {}}, gateway_version=OLDER)
@@ -236,6 +184,6 @@ def test_an_older_release_is_upgraded(start_gateway: t.Callable[..., Gateway]) -
     assert gateway.host.startup()["version"] == OLDER
     token = gateway.host.token()
     converge(gateway)
-    wait_until_serving(gateway.host)
+    gateway.host.wait_until_serving()
     assert gateway.host.startup()["version"] == lab.VERSION
     assert gateway.host.token() == token

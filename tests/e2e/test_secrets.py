@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Nothing secret leaks: a deployment, a rotation and failing runs, as loud as Ansible can be, and then a search.
+"""Nothing secret leaks: a first run, a rotation and failing runs, as loud as Ansible can be, and then a search.
 
+In `make test` the first run is that of a host with a gateway that had none of these secrets, in `make test-all` that of a
+bare one too.
 Every secret begins with one mark, so that one search finds any of them, whatever quotes or encodes the rest.
 """
 
@@ -127,6 +129,8 @@ class Affair(t.NamedTuple):
     """All that the runs left behind."""
 
     host: lab.Host
+    # Whether the first run was the host's first.
+    bare: bool
     runs: dict[str, lab.Run]
     watcher: Watcher
     # What was collected, by where it is from.
@@ -164,9 +168,16 @@ FAILURES: dict[str, dict[str, t.Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def affair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Affair]:
-    """A deployment on a bare host, a rotation with a change, and runs that fail; then everything is collected."""
+# A setting that is refused by the release, and what Ansible refuses by itself: in every run of the tests.
+USUAL_FAILURES = ("a setting that the release refuses", "secrets of a wrong type")
+HOSTS = [pytest.param("deployed", id="live"), pytest.param("debian12", id="bare", marks=pytest.mark.full)]
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def affair(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Affair]:
+    """A first run, a rotation with a change, and runs that fail; then everything is collected."""
+    image = request.getfixturevalue("deployed_image") if request.param == "deployed" else request.param
+    failing = USUAL_FAILURES if request.param == "deployed" else tuple(FAILURES)
     folder = tmp_path_factory.mktemp("secrets")
     log, vault = (
         folder / "ansible.log",
@@ -179,16 +190,21 @@ def affair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Affair]:
         return lab.play("site", where, *loud, ANSIBLE_LOG_PATH=str(log), ANSIBLE_LOCAL_TEMP=str(folder / "local"))
 
     try:
-        host = lab.up({NAME: "debian12"})[NAME]
+        host = lab.up({NAME: image})[NAME]
+        if request.param == "deployed":
+            host.wait_until_serving()
         with Watcher() as watcher:
             runs = {"deployment": site(**variables(TOKENS[0], API_KEYS[0], BOT_TOKENS[0]))}
             assert runs["deployment"].status == 0, runs["deployment"].output
             runs["rotation"] = site(**variables(TOKENS[1], API_KEYS[1], BOT_TOKENS[1]))
             assert runs["rotation"].status == 0, runs["rotation"].output
-            runs |= {what: site(**content) for what, content in FAILURES.items()}
+            before = host.digest()
+            runs |= {what: site(**FAILURES[what]) for what in failing}
+            # What was refused was refused before anything was touched.
+            assert host.digest() == before
             plant(host)
         evidence = {**evidence_of_host(host, runs), **evidence_of_controller(folder, log)}
-        yield Affair(host, runs, watcher, evidence, files_with_traces(host))
+        yield Affair(host, request.param != "deployed", runs, watcher, evidence, files_with_traces(host))
     finally:
         lab.down([NAME])
 
@@ -220,7 +236,7 @@ def evidence_of_host(host: lab.Host, runs: t.Mapping[str, lab.Run]) -> dict[str,
         "journal, as text": host.run("journalctl --no-pager --all -o cat"),
         "unit": host.run(f"systemctl cat {lab.UNIT}; systemctl show {lab.UNIT}"),
         "units": host.run("systemctl list-units --all --no-pager; systemctl show-environment"),
-        "console": subprocess.run(["docker", "logs", host.name], capture_output=True, text=True, check=True).stdout,
+        "console": host.container.logs().decode(errors="replace"),
     }
 
 
@@ -262,15 +278,18 @@ def test_the_processes_of_controller_and_host_were_watched(affair: Affair) -> No
         "ssh -",
         "sudo -H -S -n",
         "python3",
-        "npm install",
         "config validate",
         "gateway run",
     ):
         assert words in commands, words
+    # The other way round it proves nothing: all processes of the machine are watched.
+    assert "npm install" in commands or not affair.bare
 
 
 def test_the_runs_did_what_they_were_made_for(affair: Affair) -> None:
-    assert [what for what in FAILURES if affair.runs[what].status == 0] == []
+    failing = [what for what in affair.runs if what in FAILURES]
+    assert [what for what in failing if affair.runs[what].status == 0] == []
+    assert set(failing) >= set(USUAL_FAILURES)
     assert affair.host.serves()
     assert affair.host.accepts(TOKENS[1])
     assert not affair.host.accepts(TOKENS[0])
@@ -285,13 +304,13 @@ def test_a_diff_shows_which_secrets_change_and_none_of_them(affair: Affair) -> N
         assert re.search(rf"^\+ +{name}: \(new value\)$", output, re.MULTILINE), output
     assert re.search(r"^ +botToken: '\*{8}'$", output, re.MULTILINE), output
     # Masked on both sides, the change shows by its path.
-    assert '"changed_keys": ["channels.telegram.botToken", ' in output
+    assert re.search(r'"changed_keys": \[[^]]*"channels\.telegram\.botToken"', output), output
     assert "gateway_settings.channels.telegram.botToken holds a secret as plain text" in output
 
 
-@pytest.mark.parametrize("what", ["deployment", "rotation", *FAILURES])
-def test_no_output_holds_a_secret(affair: Affair, what: str) -> None:
-    assert traces_in(affair.runs[what].output) == []
+def test_no_output_holds_a_secret(affair: Affair) -> None:
+    found = {what: traces_in(run.output) for what, run in affair.runs.items()}
+    assert {what: traces for what, traces in found.items() if traces} == {}
 
 
 @pytest.mark.parametrize("kind", ["cmdline", "environ"])

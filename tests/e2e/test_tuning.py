@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
-from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway, wait_until_serving
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 from ansible_collections.clawops.openclaw.tests.e2e.lab import assert_refused, message, squeezed, untouched
 
 HOST = "tun-live"
@@ -118,6 +118,7 @@ def host(gateway: Gateway, tuned: lab.Run) -> lab.Host:
 # ---- before anything is touched ------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_dry_run_shows_what_would_be_set_and_touches_nothing(gateway: Gateway, tmp_path: Path) -> None:
     with untouched(gateway.host):
         run = site(tmp_path, {}, "--check", "--diff")
@@ -176,15 +177,14 @@ def test_the_compile_cache_is_filled_and_survives_a_restart(host: lab.Host) -> N
     before = host.run(listing).splitlines()
     assert len(before) > 100
     host.run(f"systemctl restart {lab.UNIT}")
-    wait_until_serving(host)
+    host.wait_until_serving()
     assert set(before) & set(host.run(listing).splitlines())
 
 
 def test_v8_itself_has_the_heap_that_was_chosen(host: lab.Host) -> None:
     process = host.process()
-    host.run(
-        f"kill -USR1 {process}; timeout 30 bash -c 'until curl -sf http://127.0.0.1:9229/json/list; do sleep 0.2; done'"
-    )
+    host.run(f"kill -USR1 {process}")
+    host.eventually("curl -sf http://127.0.0.1:9229/json/list", seconds=30)
     host.write("/root/ask.mjs", ASK_V8)
     limit = int(host.run("timeout 30 node /root/ask.mjs")) >> 20
     # V8 counts its young generation in, which the option does not mean.
@@ -261,6 +261,7 @@ def test_swap_is_in_use(host: lab.Host, tuned: lab.Run) -> None:
 # ---- again ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_second_run_changes_nothing_and_restarts_nothing(host: lab.Host, tmp_path: Path) -> None:
     with untouched(host):
         run = site(tmp_path, {}, "--diff")
@@ -269,11 +270,13 @@ def test_a_second_run_changes_nothing_and_restarts_nothing(host: lab.Host, tmp_p
     assert "tuning : configure |" not in run.output
 
 
+@pytest.mark.full
 def test_a_dry_run_on_the_tuned_host_predicts_nothing(host: lab.Host, tmp_path: Path) -> None:
     run = site(tmp_path, {}, "--check", "--diff")
     assert (run.status, run.changed(HOST)) == (0, 0), run.output
 
 
+@pytest.mark.full
 def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_path: Path) -> None:
     process = host.process()
     run = site(tmp_path, {"tuning_sysctl": {"net.core.somaxconn": 8193}}, "--tags", "tuning")
@@ -291,6 +294,19 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
     ("wishes", "words"),
     lab.sampled(
         [
+            pytest.param(
+                {
+                    "tuning_heap_mb": 1400,
+                    "tuning_sysctl": {"net.core.somaxcon": 8192},
+                    "tuning_swap_mb": 100_000_000,
+                },
+                (
+                    "tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB, and MemoryMax is 1536 MiB",
+                    "tuning_sysctl net.core.somaxcon: this kernel has no such setting. Correct the name",
+                    f"tuning_swap_mb 100000000: {SWAP} would take 99999968 MiB, and ",
+                ),
+                id="several-at-once",
+            ),
             pytest.param(
                 {"tuning_heap_mb": 1_000_000},
                 (
@@ -337,9 +353,7 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
                 {"tuning_oom_policy": "never"}, ("tuning_oom_policy", "continue, stop, kill"), id="wrong-choice"
             ),
         ],
-        "heap-above-memory-max",
-        "unknown-setting",
-        "swap-on-a-full-disk",
+        "several-at-once",
     ),
 )
 def test_a_bad_value_is_refused_and_the_gateway_goes_on(
@@ -350,6 +364,7 @@ def test_a_bad_value_is_refused_and_the_gateway_goes_on(
     assert_refused(run, words)
 
 
+@pytest.mark.full
 def test_a_value_that_only_the_kernel_refuses_is_put_back(host: lab.Host, tmp_path: Path) -> None:
     live = "cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/tcp_fin_timeout"
     before = host.run(live)
@@ -410,5 +425,9 @@ def test_retiring_takes_the_tuning_away(host: lab.Host, tmp_path: Path) -> None:
     run = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **WISHES))
     assert run.status == 0, run.output
     assert host.run(f"ls -d {' '.join(FILES)} {SWAP} {SWAP_UNIT} {Path(DROPIN).parent}", check=False) == ""
+
+
+@pytest.mark.full
+def test_retiring_again_changes_nothing(host: lab.Host, tmp_path: Path) -> None:
     again = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **WISHES))
     assert (again.status, again.changed(HOST)) == (0, 0), again.output

@@ -47,7 +47,7 @@ units() {
   )
   # Timers that would start work in the middle of a test.
   mask+=(apt-daily.timer apt-daily-upgrade.timer fstrim.timer e2scrub_all.timer dpkg-db-backup.timer motd-news.timer)
-  systemctl --root="$root" --quiet enable lab-ssh-keys.service lab-disguise.service
+  systemctl --root="$root" --quiet enable lab-ssh-keys.service lab-disguise.service lab-unmask.service
   systemctl --root="$root" --quiet mask "${mask[@]}"
   systemctl --root="$root" --quiet set-default multi-user.target
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _files
@@ -358,8 +358,6 @@ def placed(root: str, world: dict[str, _files.Entry]) -> list[_files.Entry]:
     return [entry._replace(path=f"{root}/{name}") for name, entry in world.items()]
 
 
-# Each example writes some files: ten times as many would cost the gate minutes and find nothing more.
-@settings(max_examples=1_000)
 @given(before=things(), after=things())
 def test_undo_brings_back_what_was_there(before: dict[str, _files.Entry], after: dict[str, _files.Entry]) -> None:
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:

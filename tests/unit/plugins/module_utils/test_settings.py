@@ -409,7 +409,6 @@ def texts_in(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-@tries(max_examples=1_000)
 @given(st.data())
 def test_no_known_secret_survives_wherever_it_stands(data: st.DataObject) -> None:
     known = data.draw(SECRETS)
