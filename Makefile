@@ -36,7 +36,7 @@ CHOSEN = $(or $(ROLE),$(filter-out $(if $(DISTRIBUTIONS),,docker-distribution),$
 SCENARIOS = $(filter $(CHOSEN),$(LONGEST)) $(filter-out $(LONGEST),$(CHOSEN))
 E2E = $(shell .venv/bin/python tests/selection.py e2e $(SINCE))
 # What inventories/lab installs; the mirror's other programs take minutes to compile.
-LAB_VENDORS := nodesource docker base-image
+LAB_VENDORS := nodesource,docker,base-image
 SCRIPTS = .ci/run $(shell find tests -name '*.sh')
 IS_LAB = $(filter inventories/lab,$(patsubst %/,%,$(INVENTORY)))
 say = @printf '\n== %s\n'
@@ -51,7 +51,7 @@ lab: venv  ## Prepare the lab: Docker Engine, images, network, vendor mirror
 	@tests/lab/lab.sh ready $(sort debian12 $(E2E_DISTRIBUTIONS) $(MOLECULE_DISTRIBUTIONS))
 
 deploy: venv  ## Deploy to INVENTORY (default: one throw-away host of the lab)
-	$(if $(IS_LAB),@tests/lab/lab.sh ready --vendors '$(LAB_VENDORS)' debian12 && tests/lab/lab.sh up vps1 debian12)
+	$(if $(IS_LAB),@tests/lab/lab.sh ready --vendors $(LAB_VENDORS) debian12 && tests/lab/lab.sh up --vendors $(LAB_VENDORS) vps1 debian12)
 	@ansible-playbook -i $(INVENTORY) playbooks/site.yml $(ARGS)
 
 destroy:  ## Remove every trace of the lab except its download cache

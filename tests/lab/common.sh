@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# What every part of the lab uses: names, messages, the cache, the lock, and a pool of two jobs.
+# What every part of the lab uses: names, messages, the cache, the lock, and a pool of jobs.
 
 # A second lab beside the first needs another name; two of one name share everything.
 LAB=${CLAWOPS_LAB_NAME:-clawops-lab}
 CACHE=$(realpath -m "${CLAWOPS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/clawops-lab}")
+# Where roots and packages are unpacked.
+WORK=$CACHE/tmp/work
 # shellcheck disable=SC2034 # the other parts use it
 ARCHITECTURE=$(dpkg --print-architecture 2>/dev/null || uname -m)
 export DEBIAN_FRONTEND=noninteractive
@@ -36,7 +38,24 @@ cache_ready() {
 }
 
 # Called with the lock held: whatever lies in tmp was left by a run that did not end.
-cache_sweep() { rm -rf "$CACHE/tmp"; mkdir -p "$CACHE/tmp"; }
+cache_sweep() {
+  unmount_below "$CACHE/tmp"
+  rm -rf --one-file-system "$CACHE/tmp"
+  mkdir -p "$WORK"
+}
+
+# Files are made in memory in half the time; a machine short of it has its disk. Until the next sweep.
+work_in_memory() {
+  if [[ $(awk '$1 == "MemAvailable:" {print $2}' /proc/meminfo) -lt 6000000 ]]; then return; fi
+  mount -t tmpfs -o mode=755,size=4g "$LAB" "$WORK" 2>/dev/null || true
+}
+
+unmount_below() {
+  local mounted
+  while read -r mounted; do umount --lazy "$mounted" || true; done < <(
+    awk -v folder="$1" 'index($2 "/", folder "/") == 1 {print $2}' /proc/self/mounts | sort -r
+  )
+}
 
 cache_remove() { rm -rf "$CACHE"; }
 
@@ -58,23 +77,38 @@ with_lock() {
 # sha256_of FILE…: names and contents, in a stable order.
 sha256_of() { sha256sum "$@" | sed "s|$LAB_DIR/||" | sort | sha256sum | cut -c1-16; }
 
-# need COMMAND=PACKAGE…: what is missing comes from the distribution's archive.
+# need COMMAND=PACKAGE… or /FILE=PACKAGE…: what is missing comes from the distribution's archive.
 need() {
   local pair missing=()
   for pair in "$@"; do
-    if ! command -v "${pair%%=*}" >/dev/null; then missing+=("${pair#*=}"); fi
+    if [[ ! -e ${pair%%=*} ]] && ! command -v "${pair%%=*}" >/dev/null; then missing+=("${pair#*=}"); fi
   done
   if [[ ${#missing[@]} -eq 0 ]]; then return; fi
   if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
     die "lab.sh" "it needs ${missing[*]}, and installs packages only as root on Debian or Ubuntu" "Install them, then retry."
   fi
   say "installing ${missing[*]}"
-  # The first: an installation that was killed half-way blocks every later one.
-  # shellcheck disable=SC2016 # expanded by the inner shell
-  logged apt sh -c '
-    dpkg --configure -a &&
-      apt-get update -qq -o DPkg::Lock::Timeout=300 &&
-      exec apt-get install -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"' -- "${missing[@]}"
+  logged apt apt_install "${missing[@]}"
+}
+
+# The first: an installation that was killed half-way blocks every later one.
+apt_install() {
+  patiently dpkg --configure -a &&
+    patiently apt-get update -qq &&
+    patiently apt-get install -qq --no-install-recommends "$@"
+}
+
+# patiently COMMAND…: again while another program has a lock that it wants; apt waits for none of its lists, dpkg for none.
+patiently() {
+  local deadline=$((SECONDS + 300)) output
+  until output=$(LC_ALL=C "$@" 2>&1); do
+    if [[ $output != *' lock '* || $SECONDS -ge $deadline ]]; then
+      printf '%s\n' "$output"
+      return 1
+    fi
+    sleep 1
+  done
+  printf '%s\n' "$output"
 }
 
 # logged NAME COMMAND…: output goes to a log; its end is shown only when the command fails.
@@ -89,23 +123,26 @@ logged() {
   fi
 }
 
-# The pool: two jobs at a time, because the work is bound by the processor and two cores are common.
+# The pool: three jobs at a time, because each waits for the network now and then, and two cores are common.
 pool_start() { POOL=(); }
 
 pool_add() {
-  if [[ ${#POOL[@]} -ge 2 ]]; then pool_take; fi
+  if [[ ${#POOL[@]} -ge 3 ]]; then pool_take; fi
   "$@" &
   POOL+=($!)
 }
 
-# The oldest job is waited for; after a failure the other one too, so that nothing works on unseen.
+# Whichever job ends first makes room; after a failure the others are waited for too, so that nothing works on unseen.
 pool_take() {
-  local job=${POOL[0]}
-  POOL=("${POOL[@]:1}")
-  if ! wait "$job"; then
-    wait
+  local ended job left=()
+  if ! wait -n -p ended "${POOL[@]}"; then
+    wait "${POOL[@]}" || true
     die "lab.sh" "a build failed" "Its message is above; what was built is kept."
   fi
+  for job in "${POOL[@]}"; do
+    if [[ $job != "$ended" ]]; then left+=("$job"); fi
+  done
+  POOL=("${left[@]}")
 }
 
 pool_wait() { while [[ ${#POOL[@]} -gt 0 ]]; do pool_take; done; }

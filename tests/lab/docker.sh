@@ -7,6 +7,7 @@ ENGINE_RUN=/run/$LAB
 # full matrix take 14.7 GiB at the most (those of the gate 10.7), its hosts and the controller 5.
 ENGINE_MEMORY_GIB=16
 ENGINE_AVAILABLE_GIB=21
+ENGINE_TOOLS=(dockerd=docker.io iptables=iptables)
 INOTIFY_INSTANCES=/proc/sys/fs/inotify/max_user_instances
 
 engine_answers() { command -v docker >/dev/null && timeout 20 docker info >/dev/null 2>&1; }
@@ -16,8 +17,8 @@ engine_ready() {
   inotify_raise
 }
 
-engine_start() {
-  local started=$SECONDS
+# What forbids to start one, before anything is installed; and how the machine was before.
+engine_prepare() {
   if [[ -n ${DOCKER_HOST:-} ]]; then
     die "DOCKER_HOST=$DOCKER_HOST" "no engine answers there" "Start that engine, or unset the variable."
   fi
@@ -26,7 +27,12 @@ engine_start() {
   fi
   [[ $(id -u) -eq 0 ]] || die "the Docker Engine" "none answers and only root can start one" "Start it, or run as root."
   engine_remember
-  need dockerd=docker.io iptables=iptables
+}
+
+engine_start() {
+  local started=$SECONDS
+  engine_prepare
+  need "${ENGINE_TOOLS[@]}"
   # A package of its own in newer releases.
   need docker=docker-cli
   if ! engine_answers; then
@@ -164,13 +170,10 @@ engine_stop() {
 }
 
 engine_halt() {
-  local mounted
   process_stop "$ENGINE_RUN/dockerd.pid"
   process_stop "$ENGINE_RUN/containerd/containerd.pid"
-  while read -r mounted; do umount --lazy "$mounted" || true; done < <(
-    awk -v data="$ENGINE_DATA" -v run="$ENGINE_RUN" \
-      'index($2 "/", data "/") == 1 || index($2 "/", run "/") == 1 {print $2}' /proc/self/mounts | sort -r
-  )
+  unmount_below "$ENGINE_DATA"
+  unmount_below "$ENGINE_RUN"
   rm -rf "$ENGINE_DATA" "$ENGINE_RUN" /run/docker.sock
   # Made for plugins, wherever the engine keeps its own state.
   if [[ -d /run/docker ]]; then find /run/docker -depth -type d -empty -delete; fi

@@ -5,14 +5,17 @@ SSH_KEY=$CACHE/ssh/id_ed25519
 SSH_CONFIG=$CACHE/ssh_config
 
 lab_up() {
-  local started=$SECONDS names=() images=()
+  local started=$SECONDS known names=() images=() needed=()
   if [[ $# -eq 0 || $(($# % 2)) -ne 0 ]]; then die "lab.sh up" "it takes pairs of NAME IMAGE" "Example: lab.sh up vps1 debian12."; fi
+  known=$(docker ps --all --format '{{.Names}}' 2>/dev/null | xargs) || true
   while [[ $# -gt 0 ]]; do
     names+=("$1")
     images+=("$2")
+    # A host that is there may run on a snapshot that is not any more.
+    if [[ " $known " != *" $1 "* ]]; then needed+=("$2"); fi
     shift 2
   done
-  hosts_prerequisites "${images[@]}"
+  hosts_prerequisites "${needed[@]}"
   with_lock ssh ssh_key_ready
   hosts_each host_start "${names[@]}" -- "${images[@]}"
   with_lock ssh ssh_config_write
@@ -27,7 +30,7 @@ hosts_prerequisites() {
     for image in "$@"; do
       if ! image_present "$image"; then missing+=("$image"); fi
     done
-    if [[ ${#missing[@]} -eq 0 ]] && mirror_running; then return; fi
+    if [[ ${#missing[@]} -eq 0 ]] && mirror_running && vendors_served; then return; fi
   else
     for image in "$@"; do
       if [[ -n ${SUITES[$image]:-} ]]; then missing+=("$image"); fi
@@ -72,8 +75,9 @@ host_start_locked() {
 }
 
 # The control group has a parent of the lab's, because a name like /docker/ID tells a program that it is in a container.
-# The flags that systemd and an engine of its own need in a container, short of --privileged: nested containers mount
-# /proc, which the kernel allows only where nothing of it is masked, and overlays want a real filesystem below them.
+# The flags that systemd and an engine of its own need in a container, short of --privileged: overlays want a real
+# filesystem below them. What nested containers need of /proc is lab-unmask.service of the image. Molecule starts its hosts
+# with the same: .config/molecule/config.yml.
 host_create() {
   local name=$1 image=$2 cgroup=/sys/fs/cgroup family device devices=()
   family=$(image_label "$image" "$LAB.image")
@@ -86,7 +90,7 @@ host_create() {
     --label "$LAB=1" --label "$LAB.host=$image" \
     --stop-signal SIGRTMIN+3 --cgroupns host --cgroup-parent "/$LAB" \
     --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_PTRACE --cap-add SYS_NICE \
-    --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+    --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --volume /var/lib/docker --volume /var/lib/containerd --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec "${devices[@]}" \
     --volume "$cgroup:/sys/fs/cgroup:rw" "$LAB:$image" >/dev/null
   # Two hosts from one snapshot are two machines.
@@ -140,9 +144,16 @@ lab_down() {
   for name in "$@"; do
     if [[ -z $(docker ps -aq --filter "name=^$name\$") ]]; then continue; fi
     host_known "$name"
-    docker rm --force --volumes "$name" >/dev/null
+    container_remove "$name"
   done
   with_lock ssh ssh_config_write
+}
+
+container_remove() {
+  local image
+  image=$(docker container inspect -f '{{.Image}}' "$1" 2>/dev/null) || return 0
+  docker rm --force --volumes "$1" >/dev/null
+  image_release "$image"
 }
 
 lab_snapshot() {
@@ -150,8 +161,25 @@ lab_snapshot() {
   local name=$1 tag=$2
   [[ -z ${SUITES[$tag]:-} ]] || die "snapshot $tag" "that is the name of an image" "Choose another tag."
   host_known "$name"
-  docker commit "$name" "$LAB:$tag" >/dev/null
+  with_lock snapshot snapshot_locked "$name" "$tag"
   say "$name kept as $tag"
+}
+
+snapshot_locked() {
+  local former
+  former=$(image_id "$2")
+  docker commit --change "LABEL $LAB=1 $LAB.snapshot=$2" "$1" "$LAB:$2" >/dev/null
+  image_release "$former"
+}
+
+# Where a host still runs on it, the name goes now and the image with its last host.
+lab_forget() {
+  local tag
+  if [[ $# -eq 0 ]]; then die "lab.sh forget" "it takes the tags of snapshots" "Example: lab.sh forget vps1-installed."; fi
+  for tag in "$@"; do
+    [[ -z ${SUITES[$tag]:-} ]] || die "snapshot $tag" "that is the name of an image" "'lab.sh destroy' removes images."
+    if image_present "$tag"; then docker rmi --force "$LAB:$tag" >/dev/null; fi
+  done
 }
 
 lab_exec() {

@@ -7,7 +7,18 @@ UBUNTU_KEYRING=$CACHE/downloads/ubuntu-archive-keyring.gpg
 declare -A RECIPES
 declare -A SUITES=([debian12]=bookworm [debian13]=trixie [ubuntu2404]=noble [ubuntu2604]=resolute)
 
-images_wanted() { if [[ $# -gt 0 ]]; then printf '%s\n' "$@"; else printf '%s\n' "${IMAGES[@]}"; fi; }
+# With debian12, which the mirror runs on.
+images_wanted() {
+  if [[ $# -eq 0 ]]; then set -- "${IMAGES[@]}"; fi
+  printf '%s\n' "$@" debian12 | awk '!known[$0]++'
+}
+
+images_missing() {
+  local name
+  for name in $(images_wanted "$@"); do
+    if [[ ! -s $(image_tar "$name") ]]; then echo "$name"; fi
+  done
+}
 
 images_known() {
   local name
@@ -32,7 +43,9 @@ private_ca_files() { find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/
 
 image_tar() { echo "$CACHE/images/$1-${RECIPES[$1]}.tar.zst"; }
 
-image_present() { [[ -n $(docker images -q "$LAB:$1") ]]; }
+image_id() { docker images -q --no-trunc "$LAB:$1"; }
+
+image_present() { [[ -n $(image_id "$1") ]]; }
 
 image_current() { [[ $(image_label "$1" "$LAB.import") == "$(image_changes "$1" | sha256sum | cut -c1-16)" ]]; }
 
@@ -51,27 +64,29 @@ image_changes() {
   echo "LABEL $LAB=1 $LAB.image=$1 $LAB.recipe=${RECIPES[$1]}"
 }
 
+# Into the pool.
 images_build() {
-  local name missing=()
-  for name in $(images_wanted "$@") debian12; do
-    if [[ ! -s $(image_tar "$name") && " ${missing[*]} " != *" $name "* ]]; then missing+=("$name"); fi
+  local name missing
+  missing=$(images_missing "$@")
+  if [[ -n $missing && $(id -u) -ne 0 ]]; then
+    die "lab.sh ready" "building images needs root" "Run it as root once; the cache keeps the images."
+  fi
+  case $missing in *ubuntu*) ubuntu_keyring ;; esac
+  for name in $(images_wanted "$@"); do
+    if [[ ! -s $(image_tar "$name") ]] || ! image_current "$name"; then pool_add image_ready "$name"; fi
   done
-  if [[ ${#missing[@]} -eq 0 ]]; then return; fi
-  [[ $(id -u) -eq 0 ]] || die "lab.sh ready" "building images needs root" "Run it as root once; the cache keeps the images."
-  need mmdebstrap=mmdebstrap zstd=zstd gpg=gnupg
-  need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
-  need_file /usr/share/distro-info/ubuntu.csv distro-info-data
-  case ${missing[*]} in *ubuntu*) ubuntu_keyring ;; esac
-  for name in "${missing[@]}"; do pool_add image_build "$name"; done
 }
 
-need_file() { if [[ ! -e $1 ]]; then need "$1=$2"; fi; }
+image_ready() {
+  if [[ ! -s $(image_tar "$1") ]]; then image_build "$1"; fi
+  if ! image_current "$1"; then image_import "$1"; fi
+}
 
 image_build() {
   local name=$1 started=$SECONDS tar
   tar=$(image_tar "$name")
   say "building image $name (about a minute)"
-  logged "image-$name" "$LAB_DIR/image/build.sh" "${SUITES[$name]}" "$CACHE/tmp/$name.tar.zst" "$UBUNTU_KEYRING"
+  TMPDIR=$WORK logged "image-$name" "$LAB_DIR/image/build.sh" "${SUITES[$name]}" "$CACHE/tmp/$name.tar.zst" "$UBUNTU_KEYRING"
   rm -f "$CACHE/images/$name-"*
   mv "$CACHE/tmp/$name.tar.zst" "$tar"
   say "image $name built in $((SECONDS - started)) s, $(du -h "$tar" | cut -f1)"
@@ -79,30 +94,34 @@ image_build() {
 
 # Debian 13's package knows the keys of every Ubuntu release here, and apt verifies that package.
 ubuntu_keyring() {
-  local root=$CACHE/tmp/keyring
+  local root=$WORK/keyring
   if [[ -s $UBUNTU_KEYRING ]]; then return; fi
   logged ubuntu-keyring mmdebstrap --mode=root --variant=extract --include=ubuntu-keyring trixie "$root"
-  mv "$root/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$UBUNTU_KEYRING"
+  cp "$root/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$CACHE/tmp/keyring.gpg"
+  mv "$CACHE/tmp/keyring.gpg" "$UBUNTU_KEYRING"
   rm -rf "$root"
 }
 
-images_import() {
-  local name
-  for name in $(images_wanted "$@") debian12; do
-    if ! image_current "$name"; then image_import "$name"; fi
-  done
-}
-
 image_import() {
-  local name=$1 started=$SECONDS change changes=()
+  local name=$1 started=$SECONDS former change changes=()
   need zstd=zstd
+  former=$(image_id "$name")
   while read -r change; do changes+=(--change "$change"); done < <(image_changes "$name")
   changes+=(--change "LABEL $LAB.import=$(image_changes "$name" | sha256sum | cut -c1-16)")
   # Docker makes an image of whatever arrives, however little: it gets its name once all has.
   zstd -dc "$(image_tar "$name")" | docker import "${changes[@]}" - "$LAB:$name-import" >/dev/null
   docker tag "$LAB:$name-import" "$LAB:$name"
   docker rmi "$LAB:$name-import" >/dev/null
-  # The former one goes, unless a host still runs on it.
-  docker image prune --force --filter "label=$LAB=1" >/dev/null
+  image_release "$former"
   say "image $name imported in $((SECONDS - started)) s"
 }
+
+# An image without a name goes with its last host. Docker refuses to remove one that a host still runs on.
+image_release() {
+  if [[ -n $1 && -z $(docker image inspect -f '{{join .RepoTags ""}}' "$1" 2>/dev/null) ]]; then
+    docker rmi "$1" >/dev/null 2>&1 || true
+  fi
+}
+
+# What runs that were killed left without a name. No younger ones: another lab.sh may be about to name them.
+images_sweep() { docker image prune --force --filter "label=$LAB=1" --filter until=1h >/dev/null 2>&1 || true; }

@@ -12,17 +12,21 @@ usage() {
   cat <<'USAGE'
 Usage: lab.sh COMMAND
 
-  ready [IMAGE…]            engine, images, network and vendor mirror; default: every image
-  up NAME IMAGE [NAME IMAGE…]
+  ready [--vendors VENDOR,…] [IMAGE…]
+                            engine, images, network and vendor mirror; default: every image
+  up [--vendors VENDOR,…] NAME IMAGE [NAME IMAGE…]
                             start hosts and wait until ssh answers; IMAGE is an image or a snapshot
   down NAME…                remove hosts
-  snapshot NAME TAG         keep a host's present state as an image
+  snapshot NAME TAG         keep a host's present state as an image, in place of a former one of that tag
+  forget TAG…               remove snapshots
   exec NAME COMMAND…        run a command in a host as root
   list                      the hosts: name, image, state, address
   destroy                   remove every trace of the lab but its cache
   clean                     destroy, and remove the cache too
 
 Images: debian12 debian13 ubuntu2404 ubuntu2604
+Vendors: base-image docker nodesource tailscale; default: all. What is not asked for is not built, and what is there
+stays. tailscale takes minutes where its programs have not been compiled yet.
 USAGE
 }
 
@@ -34,16 +38,34 @@ lab_ready() {
 
 ready_locked() {
   cache_sweep
-  engine_ready
+  trap cache_sweep EXIT
   images_known "$@"
   images_recipes
+  tools_ready "$@"
+  engine_ready
   pool_start
   images_build "$@"
   mirror_build
   pool_wait
-  images_import "$@"
+  images_sweep
   network_ready
   mirror_start
+}
+
+# What is missing to make what is missing. All programs in one go: what surrounds an installation, apt's lists and dpkg's triggers, takes longer than a program.
+tools_ready() {
+  local tools=()
+  if ! engine_answers; then
+    engine_prepare
+    tools+=("${ENGINE_TOOLS[@]}")
+  fi
+  if [[ -n $(images_missing "$@")$(vendors_missing) ]]; then
+    tools+=(mmdebstrap=mmdebstrap zstd=zstd gpg=gnupg dpkg-deb=dpkg apt-ftparchive=apt-utils)
+    tools+=(/usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring)
+    tools+=(/usr/share/distro-info/ubuntu.csv=distro-info-data)
+    work_in_memory
+  fi
+  need "${tools[@]}"
 }
 
 lab_destroy() {
@@ -69,10 +91,14 @@ main() {
   local command=${1:-}
   case $command in
     '' | help | -h | --help) usage; return ;;
-    ready | up | down | snapshot | exec | list | destroy | clean) shift ;;
+    ready | up | down | snapshot | forget | exec | list | destroy | clean) shift ;;
     *) usage >&2; die "lab.sh $command" "there is no such command" "Use one of the above." ;;
   esac
   cache_ready
+  if [[ $command =~ ^(ready|up)$ && ${1:-} == --vendors ]]; then
+    vendors_choose "${2:-}"
+    shift 2
+  fi
   "lab_$command" "$@"
 }
 

@@ -3,23 +3,49 @@
 # Such a file defines build_repository, which fills the folder that it is given; repository.sh helps.
 
 MIRROR=$LAB-mirror
-MIRROR_INSTALL='apt-get update && apt-get install --yes --no-install-recommends nginx-light && apt-get clean && rm -rf /var/lib/apt/lists/*'
+# Of a host's image, so that the mirror needs none of its own.
+MIRROR_COMMAND=(python3 -m http.server --bind 0.0.0.0 --directory /srv/mirror 80)
+ALL_VENDORS=("$LAB_DIR"/mirror/*.sh)
+ALL_VENDORS=("${ALL_VENDORS[@]##*/}")
+ALL_VENDORS=("${ALL_VENDORS[@]%.sh}")
+# What this call makes sure of.
+VENDORS=("${ALL_VENDORS[@]}")
 
-mirror_vendors() { basename -s .sh -a "$LAB_DIR"/mirror/*.sh; }
+# vendors_choose VENDOR,VENDOR…: build these, and leave the others as they are.
+vendors_choose() {
+  local vendor
+  read -ra VENDORS <<<"${1//,/ }"
+  for vendor in "${VENDORS[@]}"; do
+    [[ " ${ALL_VENDORS[*]} " == *" $vendor "* ]] ||
+      die "vendor $vendor" "the mirror has no recipe of that name" "Recipes: ${ALL_VENDORS[*]}."
+  done
+  [[ ${#VENDORS[@]} -gt 0 ]] || die "--vendors" "it names none" "Choose from: ${ALL_VENDORS[*]}, with commas between."
+}
 
 vendor_recipe() {
   printf '%s' "$(sha256_of "$LAB_DIR/mirror/$1.sh" "$LAB_DIR/repository.sh" "$SIGNING_KEY") $ARCHITECTURE" | sha256sum | cut -c1-16
 }
 
+vendor_served() { [[ -e $CACHE/www/$1 ]]; }
+
+vendors_served() {
+  local vendor
+  for vendor in "${VENDORS[@]}"; do vendor_served "$vendor" || return; done
+}
+
+# Without the key, which every recipe includes, nothing has been built.
+vendors_missing() {
+  local vendor
+  for vendor in "${VENDORS[@]}"; do
+    if [[ ! -s $SIGNING_KEY || $(readlink "$CACHE/www/$vendor") != ".$vendor-$(vendor_recipe "$vendor")" ]]; then echo "$vendor"; fi
+  done
+}
+
+# Into the pool.
 mirror_build() {
   local vendor
   signing_key_ready
-  for vendor in $(mirror_vendors); do
-    if [[ $(readlink "$CACHE/www/$vendor") != ".$vendor-$(vendor_recipe "$vendor")" ]]; then
-      need npm=npm apt-ftparchive=apt-utils gpg=gnupg dpkg-deb=dpkg zstd=zstd
-      pool_add vendor_build "$vendor"
-    fi
-  done
+  for vendor in $(vendors_missing); do pool_add vendor_build "$vendor"; done
 }
 
 # Filled aside, then a link is moved onto the name: the mirror serves the former content or the new, whole.
@@ -46,37 +72,22 @@ vendor_fill() {
 mirror_running() { [[ $(docker container inspect -f '{{.State.Running}}' "$MIRROR" 2>/dev/null) == true ]]; }
 
 mirror_start() {
-  local started=$SECONDS
-  RECIPES["mirror"]=$(sha256sum <<<"$(sha256_of "$LAB_DIR/mirror/nginx.conf") $MIRROR_INSTALL ${RECIPES[debian12]}" | cut -c1-16)
-  if [[ ! -s $(image_tar mirror) ]]; then
-    say "adding a web server to debian12 for the mirror (about ten seconds)"
-    logged mirror-image mirror_image
-  fi
-  if ! image_current mirror; then image_import mirror; fi
-  # A container of the former image, or of another cache, serves something else.
-  if [[ $(docker container inspect -f "{{index .Config.Labels \"$LAB.mirror\"}}" "$MIRROR" 2>/dev/null) != "${RECIPES["mirror"]} $CACHE" ]]; then
-    docker rm --force --volumes "$MIRROR" >/dev/null 2>&1 || true
+  local started=$SECONDS vendor content
+  content="${MIRROR_COMMAND[*]} $CACHE"
+  # A container of a former image, or of another cache, serves something else.
+  if [[ $(docker container inspect -f "{{.Image}} {{index .Config.Labels \"$LAB.mirror\"}}" "$MIRROR" 2>/dev/null) != "$(image_id debian12) $content" ]]; then
+    container_remove "$MIRROR"
     docker create --pull never --name "$MIRROR" --hostname mirror.lab --network "$LAB" --network-alias mirror.lab \
-      --label "$LAB=1" --label "$LAB.mirror=${RECIPES["mirror"]} $CACHE" \
-      --volume "$CACHE/www:/srv/mirror:ro" "$LAB:mirror" nginx >/dev/null
+      --label "$LAB=1" --label "$LAB.mirror=$content" --stop-signal SIGINT \
+      --volume "$CACHE/www:/srv/mirror:ro" "$LAB:debian12" "${MIRROR_COMMAND[@]}" >/dev/null
   fi
+  for vendor in "${ALL_VENDORS[@]}"; do
+    vendor_served "$vendor" || say "the mirror has no $vendor; 'lab.sh ready' without --vendors adds it"
+  done
   if mirror_running; then return; fi
   docker start "$MIRROR" >/dev/null
   mirror_await
   say "mirror started in $((SECONDS - started)) s"
-}
-
-# Not by a builder: it would keep layers that destroy cannot tell as ours, and the cache could not keep the result.
-mirror_image() {
-  local container=$MIRROR-image
-  docker rm --force --volumes "$container" >/dev/null 2>&1 || true
-  docker run --pull never --name "$container" --network "$LAB" --label "$LAB=1" "$LAB:debian12" \
-    sh -c "$MIRROR_INSTALL" &&
-    docker cp "$LAB_DIR/mirror/nginx.conf" "$container:/etc/nginx/nginx.conf" &&
-    docker export "$container" | zstd -q -T2 -3 -f -o "$CACHE/tmp/mirror.tar.zst" &&
-    docker rm --force --volumes "$container" &&
-    rm -f "$CACHE/images/mirror-"* &&
-    mv "$CACHE/tmp/mirror.tar.zst" "$(image_tar mirror)"
 }
 
 mirror_await() {

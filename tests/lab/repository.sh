@@ -12,6 +12,7 @@ SIGNING_KEY=$CACHE/keys/mirror-signing-key.asc
 npm_download() {
   local file=$CACHE/downloads/$1-$2.tgz
   if [[ ! -s $file ]]; then
+    need npm=npm
     mkdir "$CACHE/tmp/npm-$1-$2"
     npm pack --loglevel=error --pack-destination "$CACHE/tmp/npm-$1-$2" "$1@$2" >&2
     mv "$CACHE/tmp/npm-$1-$2"/*.tgz "$file"
@@ -25,7 +26,7 @@ deb_download() {
   shift 2
   mkdir -p "$folder"
   # shellcheck disable=SC2016 # expanded by the hook's shell
-  mmdebstrap --mode=root --variant=custom --format=null \
+  TMPDIR=$WORK mmdebstrap --mode=root --variant=custom --format=null \
     --customize-hook="cd '$folder' && APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get download $*" "$suite" -
 }
 
@@ -56,7 +57,6 @@ public_key() {
 # Made once: hosts that trust it keep working when a repository is built anew.
 signing_key_ready() {
   if [[ -s $SIGNING_KEY ]]; then return; fi
-  need gpg=gnupg
   # shellcheck disable=SC2016 # expanded by the inner shell
   with_keyring sh -c '
     gpg --batch --quiet --passphrase "" --quick-generate-key "Lab mirror" rsa3072 sign never &&

@@ -11,14 +11,6 @@ if [[ ${1:-} != --unshared ]]; then
 fi
 suite=$2 output=$3 ubuntu_keyring=$4
 
-# Unpacking in memory takes a third off the time; a machine short of it unpacks on disk.
-TMPDIR=$(mktemp -d "$(dirname "$output")/root.XXXXXX")
-export TMPDIR
-chmod 755 "$TMPDIR"
-if [[ $(awk '/^MemAvailable:/ {print $2}' /proc/meminfo) -gt 4000000 ]]; then
-  mount -t tmpfs -o size=2g,mode=755 tmpfs "$TMPDIR"
-fi
-
 # What a small cloud host has; the roles must bring the rest.
 packages=(
   apt systemd systemd-sysv libpam-systemd dbus dbus-user-session udev kmod procps
@@ -40,8 +32,6 @@ mmdebstrap --mode=root --variant=minbase --format=tar --components="$components"
   --include="$(IFS=,; echo "${packages[*]}")" \
   --aptopt='Acquire::Languages "none"' \
   --dpkgopt=force-unsafe-io \
-  --dpkgopt='path-exclude=/usr/share/man/*' \
-  --dpkgopt='path-exclude=/usr/share/doc/*' \
-  --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+  --extract-hook="$here/slim.sh \"\$1\"" \
   --customize-hook="$here/customize.sh \"\$1\"" \
   "$suite" - | zstd -q -T2 -3 -o "$output" -f

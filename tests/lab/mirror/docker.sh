@@ -7,16 +7,15 @@
 DOCKER_VERSION=5:26.1.5-1~lab
 
 build_repository() {
-  local destination=$1 suite work=$CACHE/tmp/docker-debs
-  need mmdebstrap=mmdebstrap
-  deb_download trixie "$work/trixie" docker.io docker-cli containerd runc rootlesskit docker-compose docker-buildx tini
-  deb_download bookworm "$work/bookworm" runc
-  docker_packages "$work" "$work/pool"
+  local destination=$1 suite from=$WORK/docker
+  deb_download trixie "$from/trixie" docker.io docker-cli containerd runc rootlesskit docker-compose docker-buildx tini
+  deb_download bookworm "$from/bookworm" runc
+  docker_packages "$from" "$destination/packages"
   for suite in debian/bookworm debian/trixie ubuntu/noble ubuntu/resolute; do
-    docker_suite "$work/pool" "$destination/linux/${suite%/*}" "${suite#*/}"
+    docker_suite "$destination/packages" "$destination/linux/${suite%/*}" "${suite#*/}"
   done
   for suite in debian ubuntu; do public_key "$destination/linux/$suite/gpg"; done
-  rm -rf "$work"
+  rm -rf "$destination/packages" "$from"
 }
 
 # docker_suite POOL FOLDER SUITE: laid out as the vendor's, the packages below dists/.

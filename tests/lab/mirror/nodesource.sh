@@ -4,9 +4,8 @@
 # The Node binary and its headers come from the npm package `node` (its part for this machine), npm
 # from the npm package `npm`, in the version line that each Node release carries.
 
-# MAJOR NODE NPM: the floor that a pinned OpenClaw demands, the newest 24, the newest 22.
+# MAJOR NODE NPM: the newest 24, the newest 22.
 NODES=(
-  '24 24.16.0 11.21.2'
   '24 24.21.0 11.21.2'
   '22 22.23.3 10.9.9'
 )
@@ -25,7 +24,7 @@ build_repository() {
 node_package() {
   local node=$1 npm=$2 folder=$3 version root platform
   version=$node-1nodesource1
-  root=$destination.root
+  root=$WORK/nodejs
   case $ARCHITECTURE in
     amd64) platform=linux-x64 ;;
     arm64) platform=linux-arm64 ;;
