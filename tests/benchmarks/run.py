@@ -5,22 +5,26 @@
 
 """Measures the collection on lab hosts and prints a report. It asserts nothing.
 
-Every claim is a ratio, or a split, of things measured side by side in one run. `make benchmark` runs all parts;
-`make benchmark ARGS="settings probes"` runs some: deploy, unchanged, roles, start, settings, probes, memory, door,
-access.
+Every claim is a ratio, or a split, of things measured side by side in one run.
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
+import contextlib
+import functools
 import json
 import re
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / ".ansible/collections"))
@@ -30,6 +34,11 @@ from ansible_collections.clawops.openclaw.tests.e2e import lab, tailnet
 
 FLEETS = (1, 5, 10)
 ROUNDS = 3
+GOLDEN = "bench-golden"
+# Removed when the program ends.
+FOLDERS = tempfile.TemporaryDirectory(prefix="clawops-benchmark-")
+# A host with a release and, beside it, a bare installation, or a host and its image, with what the roles want free.
+NEEDED_GIB = 5
 RELEASE = f"/opt/openclaw/releases/{lab.VERSION}/node_modules/openclaw"
 AS_GATEWAY = (
     "setpriv --reuid openclaw --regid openclaw --init-groups --reset-env env"
@@ -42,7 +51,7 @@ def say(text: str = "") -> None:
 
 
 def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="clawops-benchmark-"))
+    return Path(tempfile.mkdtemp(dir=FOLDERS.name))
 
 
 def timed_play(*words: t.Any) -> tuple[float, float, lab.Run]:
@@ -68,23 +77,32 @@ def seconds_by_task(output: str) -> dict[str, float]:
     return total
 
 
+@contextlib.contextmanager
+def hosts(names: t.Iterable[str], image: str = "debian12") -> Iterator[list[lab.Host]]:
+    """Hosts of one image, removed after the block."""
+    images = dict.fromkeys(names, image)
+    try:
+        yield list(lab.up(images).values())
+    finally:
+        lab.down(images)
+
+
 def deploy() -> None:
     """First deployment, by phase, against a bare npm install and a bare start: on the same host after it, and, in turns
     with it, on a fresh one, where neither has what the other one has read.
 
-    Nothing is deleted until all is measured: ext4 without a journal does not use the inodes of deleted files again for one
-    to five minutes and searches past them, by which an npm install after the removal of a host took up to twice as long.
+    Each host is removed as soon as it is measured, because the lab has no room for all of them. Where it keeps its data in
+    memory that costs nothing. On a disk of ext4 without a journal these figures are too high: the inodes of deleted files
+    are not used again for one to five minutes and searched past, by which an npm install took up to twice as long.
     """
-    names = [f"bench-{kind}-{turn}" for kind in ("deploy", "bare") for turn in range(ROUNDS)]
     deployed, same, fresh = [], [], []
-    for turn in range(ROUNDS):
-        host = lab.up({f"bench-deploy-{turn}": "debian12"})[f"bench-deploy-{turn}"]
-        deployed.append(deploy_ours(host))
-        same.append(deploy_bare(host))
-        host = lab.up({f"bench-bare-{turn}": "debian12"})[f"bench-bare-{turn}"]
-        timed_play(lab.inventory(folder(), {host.name: {}}), "--tags", "nodejs")
-        fresh.append(deploy_bare(host))
-    lab.down(names)
+    for _ in range(ROUNDS):
+        with hosts(["bench-deploy"]) as (host,):
+            deployed.append(deploy_ours(host))
+            same.append(deploy_bare(host))
+        with hosts(["bench-bare"]) as (host,):
+            timed_play(lab.inventory(folder(), {host.name: {}}), "--tags", "nodejs")
+            fresh.append(deploy_bare(host))
     wall, cpu, phases = sorted(deployed, key=lambda each: each[0])[ROUNDS // 2]
     say(f"first deployment: {wall:.1f} s wall, {cpu:.1f} s CPU of the controller; medians of {ROUNDS}")
     for name, seconds in sorted(phases.items(), key=lambda item: -item[1])[:14]:
@@ -130,32 +148,45 @@ def deploy_bare(host: lab.Host) -> tuple[float, float]:
     return install, started
 
 
-def image() -> str:
+@functools.cache
+def golden() -> str:
     """A host with a healthy gateway, as an image."""
-    lab.up({"bench-golden": "debian12"})
-    timed_play(lab.inventory(folder(), {"bench-golden": {}}))
-    lab.Host("bench-golden").run(f"systemctl stop {lab.UNIT}")
-    lab.lab("snapshot", "bench-golden", "bench-golden")
-    lab.down(["bench-golden"])
-    return "bench-golden"
+    with hosts([GOLDEN]) as (host,):
+        timed_play(lab.inventory(folder(), {host.name: {}}))
+        host.run(f"systemctl stop {lab.UNIT}")
+        lab.lab("snapshot", host.name, GOLDEN)
+    return GOLDEN
 
 
-def serving(names: t.Sequence[str], tag: str) -> list[lab.Host]:
-    hosts = list(lab.up(dict.fromkeys(names, tag)).values())
-    for host in hosts:
-        host.run("timeout 600 bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 1; done'")
-    return hosts
+@contextlib.contextmanager
+def serving(*names: str) -> Iterator[list[lab.Host]]:
+    """Hosts with a healthy gateway, removed after the block."""
+    with hosts(names, golden()) as started:
+        for host in started:
+            host.run("timeout 600 bash -c 'until curl -sf -m 5 http://127.0.0.1:18789/startupz; do sleep 1; done'")
+        yield started
 
 
-def unchanged(tag: str) -> None:
+def on_a_host(part: t.Callable[[lab.Host], None]) -> t.Callable[[], None]:
+    """A part that gets one such host."""
+
+    @functools.wraps(part)
+    def whole() -> None:
+        with serving(f"bench-{part.__name__}") as (host,):
+            part(host)
+
+    return whole
+
+
+def unchanged() -> None:
     """The run that changes nothing, for 1, 5 and 10 hosts."""
     walls: dict[int, float] = {}
     for count in FLEETS:
         names = [f"bench-{number}" for number in range(count)]
-        serving(names, tag)
-        where = lab.inventory(folder(), {name: {} for name in names})
-        timed_play(where)
-        wall, cpu, run = timed_play(where)
+        with serving(*names):
+            where = lab.inventory(folder(), {name: {} for name in names})
+            timed_play(where)
+            wall, cpu, run = timed_play(where)
         walls[count] = wall
         tasks = run.recap[names[0]]["ok"]
         changed = sum(run.changed(name) for name in names)
@@ -165,7 +196,6 @@ def unchanged(tag: str) -> None:
         if count == 1:
             for name, seconds in sorted(seconds_by_task(run.output).items(), key=lambda item: -item[1])[:12]:
                 say(f"  {seconds:6.2f} s  {name}")
-        lab.down(names)
     slope = (walls[FLEETS[-1]] - walls[1]) / (FLEETS[-1] - 1)
     say(f"  each further host: {slope:.1f} s (aim 4 while the lab shares two cores with the controller)")
 
@@ -194,26 +224,28 @@ def added(roles: str, host: lab.Host, plain: lab.Host, words: t.Sequence[str], *
     )
 
 
-def roles(tag: str) -> None:
+def roles() -> None:
     """What the roles docker and tuning add."""
-    host, plain = serving(["bench-roles", "bench-plain"], tag)
-    added("docker and tuning", host, plain, ["--skip-tags", "docker,tuning"], docker_state="present")
-    lab.down([host.name, plain.name])
+    with serving("bench-roles", "bench-plain") as (host, plain):
+        added("docker and tuning", host, plain, ["--skip-tags", "docker,tuning"], docker_state="present")
 
 
-def access(tag: str) -> None:
+def access() -> None:
     """What the roles tailscale and mtls add, on a node that has joined."""
-    host, plain = serving(["bench-access", "bench-plain"], tag)
-    control = tailnet.Control(lab.up({"bench-control": "debian12"})["bench-control"])
-    control.trusted_by(host)
-    joined = {"tailscale_state": "present", "tailscale_login_server": control.url, "tailscale_auth_key": control.key()}
-    added("tailscale and mtls", host, plain, [], mtls_state="present", **joined)
-    lab.down([host.name, plain.name, control.host.name])
+    with serving("bench-access", "bench-plain") as (host, plain), hosts(["bench-control"]) as (other,):
+        control = tailnet.Control(other)
+        control.trusted_by(host)
+        joined = {
+            "tailscale_state": "present",
+            "tailscale_login_server": control.url,
+            "tailscale_auth_key": control.key(),
+        }
+        added("tailscale and mtls", host, plain, [], mtls_state="present", **joined)
 
 
-def start(tag: str) -> None:
+@on_a_host
+def start(host: lab.Host) -> None:
     """Start-up of the gateway with and without the tuned drop-in, in turns on one host."""
-    (host,) = serving(["bench-start"], tag)
     dropin = f"/etc/systemd/system/{lab.UNIT}.d/50-tuning.conf"
     seconds: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(4):
@@ -232,7 +264,6 @@ def start(tag: str) -> None:
     say(
         f"start until /startupz: {tuned:.1f} s with the tuned drop-in, {plain:.1f} s without, ratio {tuned / plain:.2f}; all {seconds}"
     )
-    lab.down(["bench-start"])
 
 
 def keys(count: int, value: int) -> dict[str, t.Any]:
@@ -244,13 +275,13 @@ def keys(count: int, value: int) -> dict[str, t.Any]:
     }
 
 
-def settings(tag: str) -> None:
+@on_a_host
+def settings(host: lab.Host) -> None:
     """50 keys by gateway_config, by 50 calls of `config set`, by one `config patch`, and the release's own validation alone."""
-    (host,) = serving(["bench-settings"], tag)
 
     def task(value: int) -> float:
         where = lab.inventory(
-            folder(), {"bench-settings": {}}, gateway_settings=keys(50, value), gateway_settings_readonly=False
+            folder(), {host.name: {}}, gateway_settings=keys(50, value), gateway_settings_readonly=False
         )
         return settings_task(timed_play(where, "--tags", "gateway")[2])
 
@@ -283,7 +314,6 @@ def settings(tag: str) -> None:
     say(f"  {alone - idle - validated:.2f} s  what is left, what the module does about a change (aim 0.2)")
     say(f"  50 x 'config set' {ten * 5:.0f} s (10 calls measured, times 5), ratio {ten * 5 / module:.0f}")
     say(f"  one 'config patch' {patch:.1f} s, ratio {patch / module:.1f}")
-    lab.down(["bench-settings"])
 
 
 def settings_task(run: lab.Run) -> float:
@@ -308,11 +338,11 @@ print(json.dumps({"probes": len(seen), "missed": len(bad), "slowest_ms": round(m
 """
 
 
-def probes(tag: str) -> None:
+@on_a_host
+def probes(host: lab.Host) -> None:
     """A hot change, with the gateway probed every 50 ms."""
-    (host,) = serving(["bench-probes"], tag)
     host.write("/root/probe.py", PROBE)
-    where = lab.inventory(folder(), {"bench-probes": {}}, gateway_settings=keys(1, 4100))
+    where = lab.inventory(folder(), {host.name: {}}, gateway_settings=keys(1, 4100))
     host.run("nohup python3 /root/probe.py 45 > /root/probe.json 2>&1 & echo started")
     _, _, run = timed_play(where, "--tags", "gateway")
     module = settings_task(run)
@@ -321,12 +351,11 @@ def probes(tag: str) -> None:
     say(
         f"hot change: {module:.1f} s as a task; {seen['missed']} of {seen['probes']} probes missed, the slowest took {seen['slowest_ms']} ms"
     )
-    lab.down(["bench-probes"])
 
 
-def memory(tag: str) -> None:
+@on_a_host
+def memory(host: lab.Host) -> None:
     """The most memory that a module of ours took on a host, over a run that changes settings."""
-    (host,) = serving(["bench-memory"], tag)
     watcher = (
         "import glob,json,time\npeaks={}\nend=time.monotonic()+60\nwhile time.monotonic()<end:\n"
         " for s in glob.glob('/proc/[0-9]*/status'):\n"
@@ -337,13 +366,12 @@ def memory(tag: str) -> None:
     )
     host.write("/root/watch.py", watcher)
     host.run("nohup python3 /root/watch.py > /root/watch.json 2>&1 & echo started")
-    timed_play(lab.inventory(folder(), {"bench-memory": {}}, gateway_settings=keys(50, 4200)))
+    timed_play(lab.inventory(folder(), {host.name: {}}, gateway_settings=keys(50, 4200)))
     host.run("timeout 90 bash -c 'until [ -s /root/watch.json ]; do sleep 1; done'")
     peaks = json.loads(host.read("/root/watch.json"))
     say(
         f"module processes on the host: {len(peaks)} seen, median {statistics.median(peaks) / 1024:.0f} MB, most {max(peaks) / 1024:.0f} MB (bound 60)"
     )
-    lab.down(["bench-memory"])
 
 
 def ab(host: lab.Host, words: str) -> tuple[float, float]:
@@ -355,10 +383,10 @@ def ab(host: lab.Host, words: str) -> tuple[float, float]:
     return float(rate.group(1)), float(slow.group(1))
 
 
-def door(tag: str) -> None:
+@on_a_host
+def door(host: lab.Host) -> None:
     """Through nginx with client certificates against loopback, in turns on one host."""
-    (host,) = serving(["mtls-bench"], tag)
-    both = lab.inventory(folder(), {"mtls-bench": {}}, mtls_state="present", mtls_requests_per_second=100000)
+    both = lab.inventory(folder(), {host.name: {}}, mtls_state="present", mtls_requests_per_second=100000)
     timed_play(both)
     host.run("apt-get install -y -qq --no-install-recommends apache2-utils")
     host.run("cd /etc/openclaw/main/mtls/clients/health/current && cat cert.pem key.pem > /root/client.pem")
@@ -373,27 +401,55 @@ def door(tag: str) -> None:
         f"/healthz, 8 connections: {rates['door']:.0f} requests/s and p99 {slow['door']:.0f} ms through nginx with client certificates,"
         f" {rates['loopback']:.0f} and {slow['loopback']:.0f} ms on loopback; ratio {rates['door'] / rates['loopback']:.2f}; all {found}"
     )
-    lab.down(["mtls-bench"])
+
+
+PARTS = {part.__name__: part for part in (deploy, unchanged, roles, start, settings, probes, memory, door, access)}
+
+
+def known_part(name: str) -> str:
+    """In place of argparse's choices, which refuse a command line that names none."""
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"there is no part '{name}'. Name one or more of {', '.join(PARTS)}.")
+    return name
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=described_parts(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", metavar="PART", nargs="*", type=known_part, help="what to measure; default: all parts")
+    return parser.parse_args()
+
+
+def described_parts() -> str:
+    """The first paragraph of each part's docstring."""
+    lines = ["parts:"]
+    for name, part in PARTS.items():
+        summary = " ".join(str(part.__doc__).partition("\n\n")[0].split())
+        lines.append(textwrap.fill(summary, 100, initial_indent=f"  {name:<10} ", subsequent_indent=" " * 13))
+    return "\n".join(lines)
+
+
+def assert_room() -> None:
+    """A measurement that fails for want of room does so after minutes."""
+    with hosts(["bench-room"]) as (host,):
+        free = int(host.run("df --output=avail --block-size=1M / | tail -n 1")) / 1024
+    if free < NEEDED_GIB:
+        raise SystemExit(
+            f"The lab's disk: {free:.1f} GiB are free, and a benchmark takes up to {NEEDED_GIB}."
+            " Remove hosts ('tests/lab/lab.sh list' names them) and snapshots, or all: 'make destroy'."
+        )
 
 
 def main() -> None:
-    parts = sys.argv[1:] or ["deploy", "unchanged", "roles", "start", "settings", "probes", "memory", "door", "access"]
-    if "deploy" in parts:
-        deploy()
-    rest = [part for part in parts if part != "deploy"]
-    if rest:
-        tag = image()
-        for part in rest:
-            {
-                "unchanged": unchanged,
-                "roles": roles,
-                "start": start,
-                "settings": settings,
-                "probes": probes,
-                "memory": memory,
-                "door": door,
-                "access": access,
-            }[part](tag)
+    parts = arguments().parts or list(PARTS)
+    subprocess.run([lab.LAB, "ready", "debian12"], check=True)
+    assert_room()
+    try:
+        for part in parts:
+            PARTS[part]()
+    finally:
+        lab.lab("forget", GOLDEN)
 
 
 if __name__ == "__main__":
