@@ -105,7 +105,7 @@ molecule: lab  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 	printf '\n== molecule: %s on %s\n' '$(SCENARIOS)' '$(MOLECULE_DISTRIBUTIONS)'; \
 	for scenario in $(SCENARIOS); do for distribution in $(MOLECULE_DISTRIBUTIONS); do \
 	  echo "$$scenario $$distribution $$deployed"; done; done | \
-	xargs --no-run-if-empty --max-procs=$(PROCESSES) --max-lines=1 tests/molecule.sh test
+	xargs --no-run-if-empty --max-procs=$(PROCESSES) --max-lines=1 tests/molecule.sh
 
 e2e: lab  ## Run the end-to-end tests on DISTRIBUTIONS
 	$(say) 'end-to-end tests on $(E2E_DISTRIBUTIONS)'
