@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import budget, image, lab
 
-# The files that take longest, the full matrix taken.
-LONGEST_FIRST = ("test_faults", "test_site", "test_docker")
+# The files that take longest.
+LONGEST_FIRST = ("test_faults", "test_site", "test_tailscale", "test_gateway", "test_docker", "test_tuning")
 
 
 def pytest_configure(config: pytest.Config) -> None:
