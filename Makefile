@@ -47,25 +47,31 @@ help:  ## Show this list
 venv:  ## Install the pinned development environment into .venv
 	@tests/bootstrap.sh
 
-lab: venv  ## Prepare the lab: Docker Engine, images, network, vendor mirror
+lab:  ## Prepare the lab: Docker Engine, images, network, vendor mirror
 	@tests/lab/lab.sh ready $(sort debian12 $(E2E_DISTRIBUTIONS) $(MOLECULE_DISTRIBUTIONS))
 
-deploy: venv  ## Deploy to INVENTORY (default: one throw-away host of the lab)
-	$(if $(IS_LAB),@tests/lab/lab.sh ready --vendors $(LAB_VENDORS) debian12 && tests/lab/lab.sh up --vendors $(LAB_VENDORS) vps1 debian12)
+deploy:  ## Deploy to INVENTORY (default: one throw-away host of the lab)
+	@$(MAKE) --jobs 2 venv $(if $(IS_LAB),lab-host)
 	@ansible-playbook -i $(INVENTORY) playbooks/site.yml $(ARGS)
+
+lab-host:
+	@tests/lab/lab.sh ready --vendors $(LAB_VENDORS) debian12
+	@tests/lab/lab.sh up --vendors $(LAB_VENDORS) vps1 debian12
 
 destroy:  ## Remove every trace of the lab except its download cache
 	@tests/lab/lab.sh destroy
 
-test: venv  ## Run what a change must pass, or what one since SINCE must
+test:  ## Run what a change must pass, or what one since SINCE must
 	@printf '\n== end-to-end tests on %s, chosen by commit %.12s; for others: make test DISTRIBUTIONS="…", for all: make test-all\n' \
 	  '$(E2E_DISTRIBUTIONS)' '$(COMMIT)'
+	@$(MAKE) --jobs 2 venv lab
 	@$(MAKE) --jobs 2 checks molecule-prepared
 	@$(MAKE) e2e
 
 test-all: export CLAWOPS_EXAMPLES := full
 test-all: DISTRIBUTIONS := $(or $(strip $(DISTRIBUTIONS)),$(ALL_DISTRIBUTIONS))
-test-all: venv  ## Run the full matrix: every distribution, every fault; by parts with DISTRIBUTIONS or ARGS
+test-all:  ## Run the full matrix: every distribution, every fault; by parts with DISTRIBUTIONS or ARGS
+	@$(MAKE) --jobs 2 venv lab DISTRIBUTIONS="$(DISTRIBUTIONS)"
 	@$(MAKE) --jobs 2 checks molecule-prepared DISTRIBUTIONS="$(DISTRIBUTIONS)"
 	@$(MAKE) e2e DISTRIBUTIONS="$(DISTRIBUTIONS)" ARGS='-m "full or not full" $(ARGS)'
 
@@ -76,7 +82,7 @@ checks:
 molecule-prepared: image
 	@$(MAKE) molecule
 
-image: lab
+image: venv lab
 	@tests/e2e/image.py --new >/dev/null
 
 lint: venv  ## Check style, types, shell scripts, documentation and changelog
@@ -100,20 +106,20 @@ unit: venv  ## Run the unit tests
 	$(say) 'unit tests'
 	@pytest --durations 25 tests/unit $(if $(filter true,$(CI)),--numprocesses auto --dist worksteal) $(ARGS)
 
-molecule: lab  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
+molecule: venv lab  ## Run the scenarios of all roles, or of ROLE, on DISTRIBUTIONS
 	@deployed=$$(tests/e2e/image.py); \
 	printf '\n== molecule: %s on %s\n' '$(SCENARIOS)' '$(MOLECULE_DISTRIBUTIONS)'; \
 	for scenario in $(SCENARIOS); do for distribution in $(MOLECULE_DISTRIBUTIONS); do \
 	  echo "$$scenario $$distribution $$deployed"; done; done | \
 	xargs --no-run-if-empty --max-procs=$(PROCESSES) --max-lines=1 tests/molecule.sh
 
-e2e: lab  ## Run the end-to-end tests on DISTRIBUTIONS
+e2e: venv lab  ## Run the end-to-end tests on DISTRIBUTIONS
 	$(say) 'end-to-end tests on $(E2E_DISTRIBUTIONS)'
 	@[[ -z '$(E2E)' ]] || CLAWOPS_DISTRIBUTIONS='$(E2E_DISTRIBUTIONS)' pytest --verbose --durations 25 \
 	  --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(E2E) $(ARGS)
 
 benchmark: venv  ## Measure and report; asserts nothing. ARGS=--help lists the parts
-	@$(if $(filter --help -h,$(ARGS)),,tests/lab/lab.sh ready && )python tests/benchmarks/run.py $(ARGS)
+	@python tests/benchmarks/run.py $(ARGS)
 
 docs: venv  ## Generate defaults and README tables of the roles from their specifications
 	@tests/docs.sh
@@ -121,4 +127,4 @@ docs: venv  ## Generate defaults and README tables of the roles from their speci
 build: venv  ## Build the collection's archive into build/
 	@ansible-galaxy collection build --force --output-path build
 
-.PHONY: help venv lab deploy destroy test test-all checks image molecule-prepared lint sanity unit molecule e2e benchmark docs build
+.PHONY: help venv lab lab-host deploy destroy test test-all checks image molecule-prepared lint sanity unit molecule e2e benchmark docs build

@@ -16,8 +16,13 @@ if ((${#missing[@]})); then
     fail "this machine lacks ${missing[*]}. Install them with its package manager, then repeat."
   fi
   echo "bootstrap: installing ${missing[*]}"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  # The lab may install programs at the same time; apt does not wait for the lock of its lists.
+  tries=0
+  until apt-get update -qq; do
+    ((++tries < 60)) || fail "apt-get update: what it said is above. Repair that, then repeat."
+    sleep 5
+  done
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   fail "$(python3 --version) is too old. Put a Python 3.11 or newer first in PATH as python3."

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 ALWAYS = ("site", "secrets")
 # Roles without end-to-end tests of their own: both are in every run of site.yml.
 WITHOUT_E2E = ("common", "nodejs")
+# Of the lab itself; nothing but what several roles use decides about it.
+OF_THE_LAB = ("lab",)
 # Files of a role beside the one that has its name: all of them `full`.
 RARE = {"gateway": ("bad_input", "faults", "operations")}
 # What a role has, by the beginning of the path; {} is its name.

@@ -165,7 +165,7 @@ pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def bare_image(deployed_image: str) -> str:
+def bare_image(deployed_image: str) -> Iterator[str]:
     """A bare host whose npm cache is filled, as a fleet behind a slow line would be given: saves a download per point."""
     names = {"fault-source": deployed_image, "fault-cached": "debian12"}
     try:
@@ -177,7 +177,8 @@ def bare_image(deployed_image: str) -> str:
         lab.lab("snapshot", "fault-cached", "e2e-bare-cached")
     finally:
         lab.down(names)
-    return "e2e-bare-cached"
+    yield "e2e-bare-cached"
+    lab.lab("forget", "e2e-bare-cached")
 
 
 def test_a_deployment_that_is_broken_off_anywhere_is_finished_by_the_next_run(bare_image: str, tmp_path: Path) -> None:

@@ -75,12 +75,14 @@ def test_every_role_has_a_scenario_and_end_to_end_tests() -> None:
     assert {role for role in roles if not selection.files_of(role)} == set(selection.WITHOUT_E2E)
 
 
-def test_every_file_of_end_to_end_tests_is_a_roles_or_the_whole_plays() -> None:
+def test_every_file_of_end_to_end_tests_is_a_roles_or_the_whole_plays_or_the_labs() -> None:
     known = {name for role in selection.roles() for name in selection.files_of(role)}
-    assert set(selection.files()) == known | set(selection.ALWAYS)
+    assert set(selection.files()) == known | set(selection.ALWAYS) | set(selection.OF_THE_LAB)
 
 
-@pytest.mark.parametrize("name", [name for names in selection.RARE.values() for name in names])
+@pytest.mark.parametrize(
+    "name", [*selection.OF_THE_LAB, *(name for names in selection.RARE.values() for name in names)]
+)
 def test_a_second_file_of_a_role_is_for_the_full_matrix_only(name: str) -> None:
     """Runs of ansible-playbook are counted by file: a second file in `make test` would have a second budget."""
     tree = ast.parse((selection.ROOT / f"tests/e2e/test_{name}.py").read_text(encoding="utf-8"))
