@@ -61,8 +61,9 @@ print(json.dumps({"status": status, **json.loads(stream.read(length))}))
 """
 
 on_each = pytest.mark.parametrize("distribution", lab.DISTRIBUTIONS)
-# One gateway is purged where the others' data are kept.
-PURGED, *KEPT = lab.DISTRIBUTIONS
+# One gateway is purged where the others' data are kept; a single one's are kept.
+PURGED = lab.DISTRIBUTIONS[:-1][:1]
+KEPT = lab.DISTRIBUTIONS[len(PURGED) :]
 
 
 def chosen(request: pytest.FixtureRequest, test: t.Callable[..., None]) -> list[str]:
@@ -100,7 +101,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         own: dict[str, dict[str, t.Any]] = {
             name: {"docker_state": "present" if name in engines else "unmanaged"} for name in hosts
         }
-        own[NAMES[PURGED]]["retire_purge"] = True
+        for distribution in PURGED:
+            own[NAMES[distribution]]["retire_purge"] = True
         if ubuntu := NAMES.get("ubuntu2604"):
             own[ubuntu] |= agent.UBUNTU2604
         yield Fleet(hosts, lab.inventory(tmp_path_factory.mktemp("fleet"), own, **agent.VARIABLES))
@@ -412,7 +414,9 @@ def test_retiring_stops_and_removes_and_keeps_the_data(
 
 
 def test_a_purge_leaves_nothing_of_the_gateway(fleet: Fleet, retired: dict[str, str]) -> None:
-    assert_purged(fleet.hosts[NAMES[PURGED]])
+    if not PURGED:
+        pytest.skip("a run on one distribution keeps its data; the full matrix purges it later")
+    assert_purged(fleet.hosts[NAMES[PURGED[0]]])
 
 
 @pytest.mark.full
