@@ -36,6 +36,8 @@ OF_A_ROLE = (
     "molecule/{}/",
     "molecule/{}-",
     "plugins/modules/{}_",
+    "plugins/module_utils/_checks/{}.",
+    "plugins/module_utils/_checks/_{}_",
 )
 # Read by people, by lint and by unit tests only.
 OF_NO_HOST = re.compile(

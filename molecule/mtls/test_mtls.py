@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Role mtls: nginx lets clients with a certificate through to the gateway, and nobody else."""
+"""Role mtls: nginx lets only clients with a certificate through to the gateway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ask(host: Any) -> Any:
 
     def ask(url: str, words: str = "") -> tuple[int, str]:
         told = host.check_output(
-            f"curl -s -m 15 -w '\\n%{{http_code}} %{{redirect_url}}' --cacert {ETC}/authorities.pem {words} {url.format(name)}"
+            f"curl -s -m 15 -w '\\n%{{http_code}} %{{redirect_url}}' --cacert {ETC}/ca.pem {words} {url.format(name)}"
         )
         body, _, last = told.rpartition("\n")
         status, _, moved = last.partition(" ")

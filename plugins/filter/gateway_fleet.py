@@ -25,7 +25,7 @@ options:
   register:
     description: The variable that holds the module's result on each host.
     type: str
-    default: __gateway_health
+    default: gateway_verdict
 """
 
 EXAMPLES = r"""
@@ -49,7 +49,7 @@ _UNREACHABLE: dict[str, t.Any] = {
 
 
 def gateway_fleet(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], register: str = "__gateway_health"
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], register: str = "gateway_verdict"
 ) -> dict[str, dict[str, t.Any]]:
     """The verdict on each host, by its name."""
     fleet = {}

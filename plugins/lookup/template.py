@@ -19,18 +19,24 @@ options:
     type: list
     elements: str
     required: true
+  role:
+    description:
+      - The role of this collection whose template it is; that of the task where it is left out.
+      - For variables of one role that another one templates, such as what the gateway is to run with.
+    type: str
+    default: ""
 seealso:
   - plugin: ansible.builtin.template
     plugin_type: lookup
 """
 
 EXAMPLES = r"""
-- name: run | Ensure the command is as wished
+- name: run | Write the command
   clawops.openclaw.file_set:
     entries:
       - path: /usr/local/bin/openclaw
         mode: "0755"
-        content: "{{ lookup('clawops.openclaw.template', 'usr/local/bin/openclaw.j2') }}"
+        content: "{{ lookup('clawops.openclaw.template', 'usr/local/bin/openclaw.j2', role='gateway') }}"
 """
 
 RETURN = r"""
@@ -40,11 +46,14 @@ _raw:
   elements: str
 """
 
+import os
 import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible.template import trust_as_template
+
+_ROLES = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "roles")
 
 
 class LookupModule(LookupBase):
@@ -56,8 +65,10 @@ class LookupModule(LookupBase):
         return [templar.template(self.read(term, variables), escape_backslashes=False) for term in terms]
 
     def read(self, term: str, variables: dict[str, t.Any] | None) -> str:
-        path = self.find_file_in_search_path(variables, "templates", term)
-        if not path:
-            raise AnsibleError(f"The template {term} is not among those of the role.")
+        role = self.get_option("role")
+        own = os.path.normpath(os.path.join(_ROLES, role, "templates", term))
+        path = own if role else self.find_file_in_search_path(variables, "templates", term)
+        if not path or not os.path.isfile(path):
+            raise AnsibleError(f"The template {term} is not among those of the role {role}".rstrip() + ".")
         text: str = trust_as_template(self._loader.get_text_file_contents(path))
         return text

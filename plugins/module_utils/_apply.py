@@ -22,7 +22,7 @@ import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _runtime, _settings, _store
-from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError, Several
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
 
 Params = t.Mapping[str, t.Any]
@@ -35,6 +35,27 @@ _STAMPS = (5000, 5001)
 _DEFAULT_PORT = 18789
 _SECRETS_MODE = 0o400
 _SETTINGS_MODE = 0o600
+
+
+# The options of the module gateway_config, which documents them.
+OPTIONS: dict[str, t.Any] = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["present", "confirmed", "rolled_back"], "default": "present"},
+    "owner": {"type": "str"},
+    "settings": {"type": "dict", "default": {}},
+    "defaults": {"type": "dict", "default": {}},
+    "owned": {"type": "dict", "default": {}},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "secrets_path": {"type": "path", "required": True, "no_log": False},
+    "generate": {"type": "list", "elements": "str", "default": []},
+    "environment_variables": {"type": "dict", "default": {}},
+    "release": {"type": "path"},
+    "unit": {"type": "str", "default": "openclaw-gateway.service"},
+    "drift": {"type": "str", "choices": ["revert", "keep"], "default": "revert"},
+    "recover": {"type": "str", "choices": ["none", "last_good", "previous", "discard"], "default": "none"},
+    "confirm": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 180},
+}
 
 
 class Paths(t.NamedTuple):
@@ -103,14 +124,38 @@ def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
         return ensure(params, paths, account, check_mode=check_mode)
 
 
-def ensure(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
-    """Make the settings and secrets as wished."""
-    release = _runtime.Release(params["release"], account, params["environment_variables"])
-    wished = wish(params)
-    if not check_mode:
-        refuse(prerequisites(params, account, release))
-    found = look(paths, account, release, recover=params["recover"])
-    plan = make_plan(params, wished, found)
+class _Unread(OpenClawError):
+    """The settings that are there cannot be read, and the operator has not said what to start from."""
+
+
+class Prepared(t.NamedTuple):
+    """What is there and what should be; ``due`` says whether anything at all has to be written."""
+
+    found: Found
+    plan: Plan
+    result: dict[str, t.Any]
+    due: bool
+
+
+def prepare(
+    params: Params,
+    paths: Paths,
+    account: _store.Account | None,
+    release: _runtime.Release,
+    reader: _runtime.Release,
+    *,
+    checked: t.Callable[[], None] = lambda: None,
+) -> Prepared:
+    """Find out what has to change, and refuse what cannot be. Writes nothing but a candidate for the release to validate.
+
+    :param release: the release that will run the settings; where it is not installed, it validates nothing.
+    :param reader: a release that can read what is there.
+    :param checked: called between the checks of the parameters and those of the host.
+    """
+    desired = wish(params)
+    checked()
+    found = look(paths, account, reader, recover=params["recover"])
+    plan = make_plan(params, desired, found)
     refuse(
         _settings.undefined_secrets(plan.settings, plan.secrets)
         + _settings.undefined_variables(plan.desired, params["environment_variables"])
@@ -121,13 +166,46 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
         for path, mode in ((paths.settings, _SETTINGS_MODE), (paths.secrets, _SECRETS_MODE))
     )
     result["changed"] = bool(plan.keys or plan.names or attributes or not found.raw)
-    judged = found.journal.get("validated_by") == release.version
-    if (result["changed"] or not judged) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
+    validated = found.journal.get("validated_by") == release.version
+    if (result["changed"] or not validated) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
         result["notes"] += judge(release, paths, account, plan)
         result["validated"] = True
     leftover = os.path.lexists(paths.previous_secrets)
-    unsettled = result["pending"] or not judged or found.unremembered or leftover
-    if check_mode or not (result["changed"] or unsettled):
+    unsettled = result["pending"] or not validated or found.unremembered or leftover
+    return Prepared(found, plan, result, bool(result["changed"] or unsettled))
+
+
+def preview(params: Params, *, reader: str) -> dict[str, t.Any]:
+    """Whether a call with these parameters has anything to do (``due``), and its ``notes``; refuses what that refuses.
+
+    :param reader: the directory of a release that can read the settings which are there, where the one that will run them
+        is not installed yet.
+    """
+    paths = Paths(params["path"], params["secrets_path"])
+    account = _store.find_account(params["owner"])
+    release, read_by = (
+        _runtime.Release(path, account, params["environment_variables"]) for path in (params["release"], reader)
+    )
+    try:
+        prepared = prepare(params, paths, account, release, release if release.installed else read_by)
+    except _Unread:
+        if release.installed or read_by.installed:
+            raise
+        # JSON5, perhaps: a release says so as soon as there is one.
+        return {"due": True, "notes": []}
+    return {"due": prepared.due, "notes": prepared.result["notes"]}
+
+
+def ensure(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Make the settings and secrets as desired."""
+    release = _runtime.Release(params["release"], account, params["environment_variables"])
+
+    def checked() -> None:
+        if not check_mode:
+            refuse(prerequisites(params, account, release))
+
+    found, plan, result, due = prepare(params, paths, account, release, release, checked=checked)
+    if check_mode or not due:
         return result
     for path in (paths.settings, paths.secrets):
         _store.sweep(path, account)
@@ -169,7 +247,7 @@ def prerequisites(params: Params, account: _store.Account | None, release: _runt
 def wish(params: Params) -> Settings:
     """The one wish out of the defaults, the operator's keys and ours; everything that is wrong with it is refused."""
     settings, owned = params["settings"], params["owned"]
-    errors = _settings.teach(settings) + _settings.reserved(settings) + against_the_role(settings, owned)
+    errors = _settings.retired(settings) + _settings.reserved(settings) + against_the_role(settings, owned)
     for name, value in params["secrets"].items():
         if not _NAME.fullmatch(name) or not isinstance(value, str) or not value:
             errors.append(
@@ -206,11 +284,11 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        listed = "\n".join(f"  {number}. {error}" for number, error in enumerate(errors, 1))
-        raise OpenClawError(
+        raise Several(
             f"{len(errors)} settings",
             "cannot be applied; nothing was changed",
-            f"Correct each in the inventory:\n{listed}",
+            "Correct each in the inventory:",
+            errors,
         )
 
 
@@ -252,7 +330,7 @@ def recovered(
     if recover == "none":
         offers = [f"gateway_settings_recover={name} starts from {choices[name]}" for name in there]
         offers.append("gateway_settings_recover=discard keeps only what the inventory says")
-        raise OpenClawError(
+        raise _Unread(
             paths.settings,
             f"cannot be read: {reason}. It was left as it is",
             f"Repair it, or decide what to start from: {'; '.join(offers)}.",
@@ -556,4 +634,4 @@ def digest(raw: bytes | None) -> str:
     return hashlib.sha256(raw or b"").hexdigest()
 
 
-__all__ = ("known_secrets", "run")
+__all__ = ("OPTIONS", "known_secrets", "preview", "run")

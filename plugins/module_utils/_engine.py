@@ -22,7 +22,7 @@ Network = ipaddress.IPv4Network
 _POOLS = tuple(
     ipaddress.IPv4Network(text) for text in ("172.31.0.0/16", "172.24.0.0/16", "10.213.0.0/16", "192.168.192.0/18")
 )
-# Networks that the engine itself has made, as far as their interfaces tell; br-lan is somebody's bridge.
+# Networks that the engine itself has made, as far as their interfaces tell; br-lan is the operator's bridge.
 _OWN_INTERFACE = re.compile(r"docker|br-[0-9a-f]{12}$|veth")
 
 
@@ -45,18 +45,18 @@ def render(settings: _merge.Settings) -> str:
     return json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
 
 
-def settle(
+def daemon_settings(
     *, defaults: _merge.Settings, options: _merge.Settings, applied: _merge.Settings, live: _merge.Settings
 ) -> tuple[_merge.Settings, _merge.Settings]:
-    """What the inventory asks for, and what the file should hold then.
+    """What the inventory asks for, and what the file is to hold then.
 
-    A default holds where nobody on the host says anything about its key, or where the key is as the last run left it.
-    What somebody made of a default is theirs from then on, and stays.
+    A default holds where the host does not set its key, or where the key is as the last run left it. A default that the
+    operator has edited on the host is theirs from then on, and stays.
     """
     ours, known = {}, dict(applied)
     for key, value in defaults.items():
         was = applied.get(key, _merge.MISSING)
-        # Where the last run had only an option inside somebody's object, the rest of the default is not in it.
+        # Where the last run had only an option inside an object of the operator's, the rest of the default is not in it.
         built_on_it = was is not _merge.MISSING and _merge.same(_merge.overlay({key: value}, {key: was})[key], was)
         if key not in live or (built_on_it and _merge.same(live[key], _merge.without_null(was))):
             ours[key] = value
@@ -67,8 +67,8 @@ def settle(
     # What only the last run had put there is gone now, and its place is free for the default.
     left = _merge.merge(applied=known, desired=_merge.overlay(ours, options), live=live)
     ours.update({key: value for key, value in defaults.items() if key not in left})
-    wish = _merge.overlay(ours, options)
-    return wish, _merge.merge(applied=known, desired=wish, live=live)
+    desired = _merge.overlay(ours, options)
+    return desired, _merge.merge(applied=known, desired=desired, live=live)
 
 
 def _without(value: t.Any, default: t.Any) -> t.Any:
@@ -115,4 +115,4 @@ def free_pool(taken: t.Sequence[Network]) -> list[dict[str, t.Any]]:
     )
 
 
-__all__ = ("ask", "collides", "free_pool", "parse", "render", "settle", "taken_networks")
+__all__ = ("ask", "collides", "daemon_settings", "free_pool", "parse", "render", "taken_networks")

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 
 class OpenClawError(Exception):
     """What is wrong, why, and what to do about it.
@@ -22,5 +24,36 @@ class OpenClawError(Exception):
         self.remedy = remedy
         super().__init__(f"{subject}: {reason.rstrip('.')}. {remedy}")
 
+    @property
+    def parts(self) -> list[OpenClawError]:
+        """The single errors that it stands for; itself, where it stands for no other."""
+        return [self]
 
-__all__ = ("OpenClawError",)
+
+class Several(OpenClawError):
+    """Several errors in one.
+
+    :param errors: two or more of them (``list`` of ``OpenClawError``).
+    """
+
+    def __init__(self, subject: str, reason: str, remedy: str, errors: t.Sequence[OpenClawError]) -> None:
+        listed = "\n".join(f"  {number}. {error}" for number, error in enumerate(errors, 1))
+        super().__init__(subject, reason, f"{remedy}\n{listed}")
+        self.errors = [*errors]
+
+    @property
+    def parts(self) -> list[OpenClawError]:
+        return self.errors
+
+
+class Finding(OpenClawError):
+    """An error that the controller has found and put into words already.
+
+    :param text: subject, reason and remedy in one (``str``).
+    """
+
+    def __init__(self, text: str) -> None:
+        Exception.__init__(self, text)
+
+
+__all__ = ("Finding", "OpenClawError", "Several")

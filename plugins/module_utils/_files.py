@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import json
 import os
 import pwd
 import re
@@ -16,6 +17,7 @@ import secrets as random
 import stat
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 _DIRECTORY_MODE = 0o755
@@ -279,6 +281,40 @@ def undo(changes: t.Sequence[Change]) -> list[dict[str, t.Any]]:
     return back + [_undo_of(change) for change in changes if change.found.state == "absent"]
 
 
+def joined(earlier: t.Sequence[dict[str, t.Any]], undo_: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Two ways back as one: for a path that is in both, the earlier one."""
+    known = {entry["path"] for entry in earlier}
+    entries = [*earlier, *(entry for entry in undo_ if entry["path"] not in known)]
+    # A directory may be in the one and what is in it in the other.
+    return sorted(entries, key=lambda entry: entry["path"].count("/"))
+
+
+def read_journal(path: str) -> list[dict[str, t.Any]]:
+    """The way back that a run has left which was interrupted; none where there is no such file."""
+    content = _store.read(path, None)
+    if content is None:
+        return []
+    try:
+        entries = json.loads(content)
+        if not all(isinstance(entry["path"], str) and isinstance(entry["state"], str) for entry in entries):
+            raise ValueError("an entry is incomplete")
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"it does not say how to undo what an interrupted run wrote: {error}"
+        raise OpenClawError(path, reason, "Look at the files beside the gateway's unit, then remove it.") from error
+    return t.cast("list[dict[str, t.Any]]", entries)
+
+
+def write_journal(path: str, entries: t.Sequence[dict[str, t.Any]]) -> None:
+    """Keep the way back, so that a run after one that is interrupted knows it."""
+    try:
+        _store.sweep(path, None)
+        _store.write(path, _store.dump(entries), None)
+    except OSError as error:
+        raise OpenClawError(
+            path, f"could not be written: {error.strerror}", "Run again when the reason is gone."
+        ) from error
+
+
 def is_text(content: bytes | None) -> bool:
     """Whether a content, where there is one, is UTF-8."""
     try:
@@ -335,10 +371,13 @@ __all__ = (
     "describe",
     "difference",
     "differs",
+    "joined",
     "look",
     "missing",
     "plan",
+    "read_journal",
     "sweep",
     "undo",
     "wish",
+    "write_journal",
 )

@@ -7,9 +7,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import typing as t
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 _LISTEN = "0A"
 
@@ -75,6 +79,19 @@ def package_version(status: str, package: str) -> str:
         re.MULTILINE | re.DOTALL,
     )
     return found.group(1) if found else ""
+
+
+def package_versions(status: str) -> dict[str, str]:
+    """The versions of all installed Debian packages out of the text of ``/var/lib/dpkg/status``, by name."""
+    found = {}
+    for paragraph in status.split("\n\n"):
+        name, state, version = (
+            match[1] if (match := re.search(rf"^{field}: (.+)$", paragraph, re.MULTILINE)) else ""
+            for field in ("Package", "Status", "Version")
+        )
+        if state in ("install ok installed", "hold ok installed"):
+            found[name] = version
+    return found
 
 
 def read_text(path: str) -> str:
@@ -147,6 +164,62 @@ def mounted_readonly(mountinfo: str, path: str) -> bool:
     return readonly
 
 
+class Host:
+    """One look at the host: each file, table and list of processes is read when it is first asked for, and only then.
+
+    :param module: the Ansible module that asks, for the few programs that have to be run. ``None`` in tests.
+    :param found: what the checks of roles have found before, by the role's name.
+    """
+
+    def __init__(
+        self, module: AnsibleModule | None = None, found: t.Mapping[str, dict[str, t.Any]] | None = None
+    ) -> None:
+        self.module = module
+        # What the checks of the roles before have found, by the role's name.
+        self.found: dict[str, dict[str, t.Any]] = dict(found or {})
+        self._texts: dict[str, str] = {}
+
+    def text(self, path: str) -> str:
+        """The text of a file of the system, empty where it cannot be read."""
+        if path not in self._texts:
+            self._texts[path] = read_text(path)
+        return self._texts[path]
+
+    @functools.cached_property
+    def packages(self) -> dict[str, str]:
+        """The versions of all installed Debian packages, by name."""
+        return package_versions(self.text("/var/lib/dpkg/status"))
+
+    @property
+    def memory_mb(self) -> int:
+        """Total memory in MiB."""
+        return memory_mb(self.text("/proc/meminfo"))
+
+    @functools.cached_property
+    def listeners(self) -> list[Listener]:
+        """The TCP sockets that listen, of IPv4 and IPv6."""
+        return [each for name in ("tcp", "tcp6") for each in listeners(self.text(f"/proc/net/{name}"))]
+
+    @functools.cached_property
+    def _units(self) -> dict[str, dict[int, int]]:
+        units: dict[str, dict[int, int]] = {}
+        for pid in processes():
+            unit = unit_of(read_text(f"/proc/{pid}/cgroup"))
+            if unit:
+                fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+                units.setdefault(unit, {})[pid] = int(fields[1]) if len(fields) > 1 else 0
+        return units
+
+    def processes_of(self, unit: str) -> list[int]:
+        """The ids of a systemd service's processes."""
+        return sorted(self._units.get(unit, {}))
+
+    def main_process(self, unit: str) -> int:
+        """The main process of a systemd service: the one whose parent is not one of its processes; 0 if none runs."""
+        parents = self._units.get(unit, {})
+        return min((pid for pid, parent in parents.items() if parent not in parents), default=0)
+
+
 def free_mb(path: str) -> int:
     """Free space in MiB for a path, on the filesystem of its nearest parent that exists."""
     path = os.path.abspath(path)
@@ -157,6 +230,7 @@ def free_mb(path: str) -> int:
 
 
 __all__ = (
+    "Host",
     "Listener",
     "free_mb",
     "listeners",
@@ -164,6 +238,7 @@ __all__ = (
     "memory_mb",
     "owner_of",
     "package_version",
+    "package_versions",
     "processes",
     "read_text",
     "started_at",

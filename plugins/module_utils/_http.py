@@ -105,7 +105,7 @@ class Client:
 
     :param url: scheme, host and port.
     :param timeout: seconds for one request, from the connection to the end of the answer.
-    :param ca_path: PEM file or directory with the authorities to trust; without it the host's own.
+    :param ca_path: PEM file or directory with the CAs to trust; without it the host's own.
     :param client_cert: PEM file with the certificate to show, ``client_key`` its unencrypted key.
     :param server_name: the name that the server's certificate must carry, where it is not the URL's host.
     :param connect_to: the address to connect to, where it is not the URL's host that is to be asked for it.
@@ -129,7 +129,7 @@ class Client:
         self.ca_path = ca_path
         self.context = _tls_context(ca_path, client_cert, client_key) if self.origin.scheme == "https" else None
 
-    def stranger(self) -> Client:
+    def anonymous(self) -> Client:
         """The same client without a certificate to show."""
         if not self.context:
             raise OpenClawError(

@@ -111,7 +111,7 @@ def project(settings: Settings, *masks: Settings) -> Settings:
 
 
 def overlay(first: Settings, second: Settings) -> Settings:
-    """Both wishes joined, object by object; *second* wins, with ``None`` too."""
+    """Both joined, object by object; *second* wins, with ``None`` too."""
     result = dict(first)
     for key, value in second.items():
         below = result.get(key)
@@ -136,7 +136,7 @@ def drift(*, applied: Settings, live: Settings) -> list[Path]:
 
 
 def adopt(*, desired: Settings, applied: Settings, live: Settings, paths: t.Iterable[Path]) -> Settings:
-    """*desired* with the live value at those drifted *paths* whose wish has not changed since."""
+    """*desired* with the live value at those drifted *paths* whose desired value has not changed since."""
     result: Settings = _copy(desired)
     for path in paths:
         if not same(lookup(desired, path), lookup(applied, path)):

@@ -45,17 +45,19 @@ class Certificate(t.NamedTuple):
     not_after: float
     public_key: bytes
     names: frozenset[str]
-    is_authority: bool
+    is_ca: bool
+    # As cryptography has read it, so that nothing is parsed twice.
+    parsed: t.Any
 
 
-class Authority(t.NamedTuple):
-    """An authority by the name of its files, and whether its key is there to sign with."""
+class CA(t.NamedTuple):
+    """A CA by the name of its files, and whether its key is there to sign with."""
 
     name: str
     has_key: bool
     certificate: Certificate
     key_name: str
-    # Its certificate as the former authority signed it, for those who know only that one.
+    # Its certificate as the previous CA signed it, for those who know only that one.
     cross: str
 
 
@@ -65,6 +67,7 @@ class RevocationList(t.NamedTuple):
     pem: str
     next_update: float
     revoked: dict[int, float]
+    parsed: t.Any
 
 
 def blocks(text: str, what: str) -> list[str]:
@@ -95,7 +98,8 @@ def certificate(subject: str, text: str) -> Certificate:
         not_after=_seconds(read, "not_valid_after"),
         public_key=_public_bytes(key),
         names=_names(read),
-        is_authority=_is_authority(read),
+        is_ca=_is_ca(read),
+        parsed=read,
     )
 
 
@@ -121,22 +125,18 @@ def public_key_of(subject: str, text: str, passphrase: str | None) -> bytes:
     return _public_bytes(key.public_key())
 
 
-def is_signed_by(pem: str, authority: Certificate) -> bool:
-    """Whether an authority has signed this certificate, or this revocation list."""
-    signed: t.Any
-    if "X509 CRL" in pem:
-        signed, body = x509.load_pem_x509_crl(pem.encode()), "tbs_certlist_bytes"
-    else:
-        signed, body = x509.load_pem_x509_certificate(pem.encode()), "tbs_certificate_bytes"
-    issuer = x509.load_pem_x509_certificate(authority.pem.encode())
-    if signed.issuer != issuer.subject:
+def is_signed_by(signed: Certificate | RevocationList, ca: Certificate) -> bool:
+    """Whether a CA has signed this certificate, or this revocation list."""
+    signature, issuer = signed.parsed, ca.parsed
+    if signature.issuer != issuer.subject:
         return False
-    key, digest = issuer.public_key(), signed.signature_hash_algorithm
+    body = "tbs_certlist_bytes" if isinstance(signed, RevocationList) else "tbs_certificate_bytes"
+    key, digest = issuer.public_key(), signature.signature_hash_algorithm
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signed.signature, getattr(signed, body), ec.ECDSA(digest))
+            key.verify(signature.signature, getattr(signature, body), ec.ECDSA(digest))
         elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signed.signature, getattr(signed, body), padding.PKCS1v15(), digest)
+            key.verify(signature.signature, getattr(signature, body), padding.PKCS1v15(), digest)
         else:
             return False
     except InvalidSignature:
@@ -153,12 +153,12 @@ def revocation_lists(text: str) -> list[RevocationList]:
         except ValueError:
             continue
         revoked = {entry.serial_number: _seconds(entry, "revocation_date") for entry in read}
-        found.append(RevocationList(pem, _seconds(read, "next_update"), revoked))
+        found.append(RevocationList(pem, _seconds(read, "next_update"), revoked, read))
     return found
 
 
 def read_folder(folder: str) -> list[dict[str, str]]:
-    """The authorities in a folder, C(NAME.pem) beside C(NAME.key), as texts."""
+    """The CAs in a folder, C(NAME.pem) beside C(NAME.key), as texts."""
     entries = []
     for path in sorted(pathlib.Path(folder).glob("*.pem")):
         key = path.with_suffix(".key")
@@ -177,32 +177,30 @@ def read_folder(folder: str) -> list[dict[str, str]]:
     return entries
 
 
-def authorities(
-    entries: t.Sequence[t.Mapping[str, str]], passphrase: str | None
-) -> tuple[list[Authority], list[OpenClawError]]:
-    """Check authorities: those that hold, the one that began last first, and what is wrong.
+def cas(entries: t.Sequence[t.Mapping[str, str]], passphrase: str | None) -> tuple[list[CA], list[OpenClawError]]:
+    """The CAs that can be used, the one that began last first, and what is wrong with the others.
 
     :param entries: each a ``name``, a ``certificate``, a ``key`` that may be empty, and a ``key_name``.
     """
-    found: list[Authority] = []
+    found: list[CA] = []
     errors: list[OpenClawError] = []
     for entry in entries:
-        subject = f"The certificate of the authority, {entry['name']}"
+        subject = f"The certificate of the CA, {entry['name']}"
         try:
             read = certificate(subject, entry["certificate"])
-            if not read.is_authority:
+            if not read.is_ca:
                 remedy = "Give one that has CA:TRUE in its basic constraints."
-                raise OpenClawError(subject, "it is not one of an authority", remedy)
+                raise OpenClawError(subject, "it is not one of a CA", remedy)
             if entry["key"]:
-                its_key = f"The key of the authority, {entry['key_name']}"
+                its_key = f"The key of the CA, {entry['key_name']}"
                 if public_key_of(its_key, entry["key"], passphrase) != read.public_key:
                     reason = f"it does not belong to the certificate {entry['name']}"
-                    raise OpenClawError(its_key, reason, "Give key and certificate of the same authority.")
+                    raise OpenClawError(its_key, reason, "Give key and certificate of the same CA.")
         except OpenClawError as error:
             errors.append(error)
         else:
             name = pathlib.Path(entry["name"]).stem
-            found.append(Authority(name, bool(entry["key"]), read, entry["key_name"], entry["cross"]))
+            found.append(CA(name, bool(entry["key"]), read, entry["key_name"], entry["cross"]))
     found.sort(key=lambda each: -each.certificate.not_before)
     return found, errors
 
@@ -217,7 +215,7 @@ def name_problem(name: str) -> str:
 
 
 def client_problem(name: str) -> str:
-    """Why a client cannot be called so, or an empty text: it becomes part of paths and of nginx's configuration."""
+    """Why a client cannot have this name, or an empty text: it becomes part of paths and of nginx's configuration."""
     if name in _NGINX_WORDS:
         return "nginx takes the word for something else"
     if not _CLIENT_NAME.fullmatch(name):
@@ -287,7 +285,7 @@ def _names(read: t.Any) -> frozenset[str]:
     return frozenset([*names, *(f"IP:{address}" for address in found.get_values_for_type(x509.IPAddress))])
 
 
-def _is_authority(read: t.Any) -> bool:
+def _is_ca(read: t.Any) -> bool:
     try:
         return bool(read.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except x509.ExtensionNotFound:
@@ -295,14 +293,14 @@ def _is_authority(read: t.Any) -> bool:
 
 
 __all__ = (
+    "CA",
     "HAS_CRYPTOGRAPHY",
-    "Authority",
     "Certificate",
     "RevocationList",
     "alternative_name",
     "asn1_time",
-    "authorities",
     "blocks",
+    "cas",
     "certificate",
     "client_problem",
     "day",

@@ -47,7 +47,7 @@ _VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}|^\$([A-Z_][A-Z0-9_]*)$"
 _SYSTEMD_VARIABLES = ("HOME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
 
 
-class Lesson(t.NamedTuple):
+class RetiredKey(t.NamedTuple):
     """A key that does not exist (any more): where, why, and what to write in its place."""
 
     pattern: str
@@ -58,74 +58,74 @@ class Lesson(t.NamedTuple):
 _NO_EQUIVALENT = "OpenClaw has no such setting and never applied it"
 # A pattern is a path in which '*' stands for one key or list index. The release refuses most of these
 # with 'Unrecognized key'; 'gateway.tls' it accepts and ignores.
-LESSONS: tuple[Lesson, ...] = (
-    Lesson(
+RETIRED_KEYS: tuple[RetiredKey, ...] = (
+    RetiredKey(
         "gateway.tls.clientAuthRequired",
         "OpenClaw accepts this key and ignores it: no client certificate is ever asked for",
         "Remove it; mutual TLS is the job of the role 'mtls', which puts nginx in front of the gateway.",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.tls.clientCertPath",
         "OpenClaw accepts this key and ignores it: no client certificate is ever asked for",
         "Remove it; mutual TLS is the job of the role 'mtls', which puts nginx in front of the gateway.",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.tailscale.enabled",
         "this key is retired",
         "Remove it; the role 'tailscale' joins the tailnet and serves the gateway there (tailscale_state: present).",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.tailscale.authKeyPath",
         "OpenClaw does not join a tailnet",
         "Remove it; the role 'tailscale' joins with tailscale_auth_key, from a vault, and keeps it out of the settings.",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.tailscale.port",
         "this key is retired",
         "Remove it; Serve uses gateway.port. The role 'tailscale' prints the address.",
     ),
-    Lesson("gateway.cache", _NO_EQUIVALENT, "Remove it; the role 'tuning' sets the limits that take effect."),
-    Lesson(
+    RetiredKey("gateway.cache", _NO_EQUIVALENT, "Remove it; the role 'tuning' sets the limits that take effect."),
+    RetiredKey(
         "gateway.session",
         _NO_EQUIVALENT,
         "Remove it; conversations are governed by the root key 'session' (session.dmScope, session.reset).",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.websocket",
         _NO_EQUIVALENT,
         "Remove it; a proxy in front of the gateway sets its own time-outs (role 'mtls').",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.reload.mode=hot",
         "this reload mode is retired",
         "Write gateway.reload.mode: hybrid, or leave it out: it is the default.",
     ),
-    Lesson(
+    RetiredKey(
         "gateway.reload.mode=restart",
         "this reload mode is retired",
         "Write gateway.reload.mode: hybrid, or leave it out: it is the default.",
     ),
-    Lesson(
+    RetiredKey(
         "monitoring",
         "monitoring.* does not exist: the gateway has no metrics port of its own",
         "Remove it; the plugin diagnostics-prometheus serves metrics on the gateway's port (role 'monitoring').",
     ),
-    Lesson(
+    RetiredKey(
         "logging.format", "this key is retired", "Write logging.consoleStyle: json; the log file is JSON lines anyway."
     ),
-    Lesson("identity", "an identity belongs to an agent", "Move it to agents.entries.<id>.identity."),
-    Lesson("agent", "this key is retired", "Write agents.defaults for all agents or agents.entries.<id> for one."),
-    Lesson(
+    RetiredKey("identity", "an identity belongs to an agent", "Move it to agents.entries.<id>.identity."),
+    RetiredKey("agent", "this key is retired", "Write agents.defaults for all agents or agents.entries.<id> for one."),
+    RetiredKey(
         "channels.*.routing",
         "channels do not route",
         "Write a list of bindings: {agentId: family, match: {channel: telegram, peer: {kind: group, id: '-100…'}}}.",
     ),
-    Lesson(
+    RetiredKey(
         "agents.list.*.models.providers",
         "an agent has no providers of its own: keys are shared by the whole gateway",
         "Move the key to models.providers.<name>.apiKey with the filter secret_ref; agents that must not share a key need gateways of their own.",
     ),
-    Lesson(
+    RetiredKey(
         "agents.entries.*.models.providers",
         "an agent has no providers of its own: keys are shared by the whole gateway",
         "Move the key to models.providers.<name>.apiKey with the filter secret_ref; agents that must not share a key need gateways of their own.",
@@ -149,15 +149,15 @@ def walk(value: t.Any, path: tuple[str, ...] = ()) -> t.Iterator[tuple[tuple[str
             yield from walk(item, (*path, str(index)))
 
 
-def teach(settings: Settings) -> list[OpenClawError]:
+def retired(settings: Settings) -> list[OpenClawError]:
     """One error for each retired or invented key in *settings*."""
     errors = []
     for path, value in walk(settings):
-        for lesson in LESSONS:
-            pattern, _, only = lesson.pattern.partition("=")
+        for key in RETIRED_KEYS:
+            pattern, _, only = key.pattern.partition("=")
             if value is None or (only and value != only) or not _matches(pattern.split("."), path):
                 continue
-            errors.append(OpenClawError(f"gateway_settings.{dotted(path)}", lesson.reason, lesson.remedy))
+            errors.append(OpenClawError(f"gateway_settings.{dotted(path)}", key.reason, key.remedy))
     return errors
 
 
@@ -346,9 +346,9 @@ __all__ = (
     "redact",
     "reload_kind",
     "reserved",
+    "retired",
     "scrub",
     "secret_ref",
-    "teach",
     "undefined_secrets",
     "undefined_variables",
     "walk",

@@ -42,25 +42,25 @@ class Choice(t.NamedTuple):
     reason: str
 
 
-def size(machine: Machine, wishes: t.Mapping[str, int] | None = None) -> dict[str, Choice]:
-    """The limits of one gateway. What is wished stands, 0 leaves the choice, and the rest follows from both."""
+def size(machine: Machine, desired: t.Mapping[str, int] | None = None) -> dict[str, Choice]:
+    """The limits of one gateway. A desired value is taken, 0 leaves the choice, and the rest follows from both."""
     # Another kernel shows a few MiB more or less, which is no reason to restart a gateway.
     memory = machine.memory_mb // _GRAIN_MB * _GRAIN_MB
     reserve = _between(_RESERVE_LEAST_MB, memory // 8, _RESERVE_MOST_MB)
     share = (memory - reserve) // machine.gateways
     among = f", shared by {machine.gateways} gateways" if machine.gateways > 1 else ""
-    maximum = _choose(wishes, "memory_max_mb", share, f"{memory} MiB, less {reserve} MiB for everything else{among}")
+    maximum = _choose(desired, "memory_max_mb", share, f"{memory} MiB, less {reserve} MiB for everything else{among}")
     high = _choose(
-        wishes, "memory_high_mb", maximum.value * 9 // 10, "nine tenths of MemoryMax: slowed down before it is killed"
+        desired, "memory_high_mb", maximum.value * 9 // 10, "nine tenths of MemoryMax: slowed down before it is killed"
     )
     heap = _choose(
-        wishes,
+        desired,
         "heap_mb",
         min(maximum.value // 2, _HEAP_MOST_MB),
         f"half of MemoryMax, at most {_HEAP_MOST_MB} MiB; the rest is for what is no heap, and for tools",
     )
     tasks = _choose(
-        wishes,
+        desired,
         "tasks_max",
         _between(1024, 512 * machine.cores // machine.gateways, _TASKS_MOST),
         f"512 for each of {machine.cores} cores{among}, at least 1024, at most {_TASKS_MOST}",
@@ -68,16 +68,16 @@ def size(machine: Machine, wishes: t.Mapping[str, int] | None = None) -> dict[st
     return {"memory_max_mb": maximum, "memory_high_mb": high, "heap_mb": heap, "tasks_max": tasks}
 
 
-def _choose(wishes: t.Mapping[str, int] | None, name: str, value: int, reason: str) -> Choice:
-    wish = (wishes or {}).get(name, 0)
-    return Choice(wish, "as the inventory says") if wish else Choice(value, reason)
+def _choose(desired: t.Mapping[str, int] | None, name: str, value: int, reason: str) -> Choice:
+    given = (desired or {}).get(name, 0)
+    return Choice(given, "as the inventory says") if given else Choice(value, reason)
 
 
 def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def judge(machine: Machine, choices: t.Mapping[str, Choice], wishes: t.Mapping[str, int]) -> list[OpenClawError]:
+def judge(machine: Machine, choices: t.Mapping[str, Choice], desired: t.Mapping[str, int]) -> list[OpenClawError]:
     """What of these limits cannot work, with the arithmetic."""
     maximum, high, heap = (choices[name].value for name in ("memory_max_mb", "memory_high_mb", "heap_mb"))
     errors = []
@@ -85,7 +85,7 @@ def judge(machine: Machine, choices: t.Mapping[str, Choice], wishes: t.Mapping[s
     def refuse(name: str, reason: str, remedy: str) -> None:
         errors.append(OpenClawError(f"tuning_{name} {choices[name].value}", reason, remedy))
 
-    if maximum < START_MB and not wishes.get("memory_max_mb"):
+    if maximum < START_MB and not desired.get("memory_max_mb"):
         # Everything else follows from this one, and would only be told again in other words.
         reason = (
             f"{choices['memory_max_mb'].reason}, leaves {maximum} MiB for each; a gateway needs {START_MB} MiB to start"

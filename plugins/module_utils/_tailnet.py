@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
-"""A node of a tailnet as tailscaled describes it over its socket, and what is to be done about it."""
+"""A node of a tailnet as tailscaled describes it over its socket, and what has to be done about it."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def look(socket: str) -> Node:
     return Node(status, prefs, serve)
 
 
-def trouble(node: Node) -> str:
+def problem(node: Node) -> str:
     """Why the node is not reachable over the tailnet, in words; empty where it is."""
     state = str(node.status.get("BackendState") or "")
     if state == "Running":
-        lost = "it was removed from the tailnet, or the coordination server cannot be reached"
-        return f"{lost}{_said(node)}" if offline(node) else ""
+        away = "it was removed from the tailnet, or the coordination server cannot be reached"
+        return f"{away}{_said(node)}" if offline(node) else ""
     if not node.running:
         return "tailscaled does not answer"
     if state == "NeedsLogin" and node.self.get("Expired"):
@@ -89,7 +89,7 @@ def trouble(node: Node) -> str:
 
 
 def remedy(node: Node) -> str:
-    """What to do about that trouble."""
+    """What to do about that problem."""
     state = node.status.get("BackendState")
     if not node.running:
         return "Look at journalctl --unit tailscaled --lines 50; site.yml --tags tailscale installs and starts it."
@@ -116,8 +116,8 @@ def same_server(one: str, other: str) -> bool:
     return one == other or (one in _SYNONYMS and other in _SYNONYMS)
 
 
-class Wish(t.NamedTuple):
-    """What the inventory says. Empty means that the host decides."""
+class Desired(t.NamedTuple):
+    """What the inventory asks for. Empty means that the host decides."""
 
     hostname: str
     tags: t.Sequence[str]
@@ -128,13 +128,13 @@ class Wish(t.NamedTuple):
     operator: str
 
 
-def _wished_prefs(wish: Wish) -> Object:
+def _desired_prefs(desired: Desired) -> Object:
     """The preferences that the inventory decides, in tailscaled's own names."""
-    prefs: Object = {"CorpDNS": wish.accept_dns, "RouteAll": wish.accept_routes, "RunSSH": wish.ssh}
-    if wish.hostname:
-        prefs["Hostname"] = wish.hostname
-    if wish.operator:
-        prefs["OperatorUser"] = wish.operator
+    prefs: Object = {"CorpDNS": desired.accept_dns, "RouteAll": desired.accept_routes, "RunSSH": desired.ssh}
+    if desired.hostname:
+        prefs["Hostname"] = desired.hostname
+    if desired.operator:
+        prefs["OperatorUser"] = desired.operator
     return prefs
 
 
@@ -151,37 +151,37 @@ def _flag(name: str, value: t.Any) -> str:
     return f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def settings_due(node: Node, wish: Wish, *, former_operator: str = "") -> list[str]:
-    """The arguments of ``tailscale set`` that bring a node that has joined to what is wished.
+def settings_due(node: Node, desired: Desired, *, previous_operator: str = "") -> list[str]:
+    """The arguments of ``tailscale set`` that bring a node that has joined to what is desired.
 
-    :param former_operator: an account that the role once made the operator, and that it takes the right from again.
+    :param previous_operator: an account that the role once made the operator, and that it takes the right from again.
     """
-    wished = _wished_prefs(wish)
-    if former_operator and not wish.operator and node.prefs.get("OperatorUser") == former_operator:
-        wished["OperatorUser"] = ""
-    return [_flag(_FLAGS[key], value) for key, value in wished.items() if (node.prefs.get(key) or "") != (value or "")]
+    prefs = _desired_prefs(desired)
+    if previous_operator and not desired.operator and node.prefs.get("OperatorUser") == previous_operator:
+        prefs["OperatorUser"] = ""
+    return [_flag(_FLAGS[key], value) for key, value in prefs.items() if (node.prefs.get(key) or "") != (value or "")]
 
 
-def join_flags(node: Node, wish: Wish) -> list[str]:
-    """The arguments of ``tailscale up``, which wants to be told everything: what is wished, and what somebody set on the host.
+def join_flags(node: Node, desired: Desired) -> list[str]:
+    """The arguments of ``tailscale up``, which wants to be told everything: what is desired, and what was set on the host.
 
-    A node that has a key already keeps all its settings: if it cannot join, nothing of it is another one.
+    A node that has a key already keeps all its settings: if it cannot join, nothing about it has changed.
     Tags are asked for at Tailscale's own server only. Headscale takes them from the key, and refuses a node that asks.
     """
-    prefs, wished = node.prefs, _wished_prefs(wish)
+    prefs, given = node.prefs, _desired_prefs(desired)
     if node.has_key:
-        wished = {key: prefs.get(key) for key in ("CorpDNS", "RouteAll", "RunSSH")}
-    flags = [_flag("login-server", wish.login_server or OFFICIAL_SERVER)]
-    flags += [_flag(_FLAGS[key], value) for key, value in wished.items()]
+        given = {key: prefs.get(key) for key in ("CorpDNS", "RouteAll", "RunSSH")}
+    flags = [_flag("login-server", desired.login_server or OFFICIAL_SERVER)]
+    flags += [_flag(_FLAGS[key], value) for key, value in given.items()]
     flags += [
-        _flag(_FLAGS[key], prefs[key]) for key in ("Hostname", "OperatorUser") if prefs.get(key) and key not in wished
+        _flag(_FLAGS[key], prefs[key]) for key in ("Hostname", "OperatorUser") if prefs.get(key) and key not in given
     ]
-    if wish.tags and same_server(wish.login_server, OFFICIAL_SERVER):
-        flags.append(_flag("advertise-tags", ",".join(wish.tags)))
+    if desired.tags and same_server(desired.login_server, OFFICIAL_SERVER):
+        flags.append(_flag("advertise-tags", ",".join(desired.tags)))
     routes = [str(route) for route in prefs.get("AdvertiseRoutes") or []]
     exits = [route for route in routes if route in ("0.0.0.0/0", "::/0")]
     inner = [route for route in routes if route not in exits]
-    theirs = {
+    kept = {
         "advertise-routes": ",".join(inner) or None,
         "advertise-exit-node": True if exits else None,
         "exit-node": prefs.get("ExitNodeIP") or None,
@@ -192,7 +192,7 @@ def join_flags(node: Node, wish: Wish) -> list[str]:
         "report-posture": True if prefs.get("PostureChecking") else None,
         "netfilter-mode": {0: "off", 1: "nodivert"}.get(prefs.get("NetfilterMode", 2)) if node.has_key else None,
     }
-    return flags + [_flag(name, value) for name, value in theirs.items() if value is not None]
+    return flags + [_flag(name, value) for name, value in kept.items() if value is not None]
 
 
 def offline(node: Node) -> bool:
@@ -201,19 +201,19 @@ def offline(node: Node) -> bool:
 
 
 def unsettled(node: Node) -> bool:
-    """Whether a node that runs, or is about to, may be served in a moment without anything that is done about it."""
+    """Whether a node that runs, or is about to, may be served by the coordination server in a moment by itself."""
     return offline(node) or node.status.get("BackendState") in ("NoState", "Starting")
 
 
-def join_kind(node: Node, wish: Wish, *, server_answers: bool) -> str:
-    """What has to happen so that the node is in the tailnet with the wished tags.
+def join_kind(node: Node, desired: Desired, *, server_answers: bool) -> str:
+    """What has to happen so that the node is in the tailnet with the desired tags.
 
     ``none``; ``up``, it only was taken down; ``join``, with a key; ``rejoin``, with a key in place of the one that it has.
 
     :param server_answers: whether the coordination server can be reached, so that a node that it does not serve was removed.
     """
     state = node.status.get("BackendState")
-    retag = bool(wish.tags) and sorted(wish.tags) != sorted(node.tags)
+    retag = bool(desired.tags) and sorted(desired.tags) != sorted(node.tags)
     if state == "Stopped" and node.has_key:
         return "rejoin" if retag else "up"
     if state in ("Running", "Starting", "NeedsMachineAuth"):
@@ -223,7 +223,7 @@ def join_kind(node: Node, wish: Wish, *, server_answers: bool) -> str:
 
 
 def is_named(node: Node, hostname: str) -> bool:
-    """Whether the node has the wished name, or the numbered one that a server gives where the name is taken."""
+    """Whether the node has the desired name, or the numbered one that a server gives where the name is taken."""
     label = re.escape(hostname.lower())
     return not hostname or bool(re.match(rf"{label}(-\d+)?\Z", node.name.partition(".")[0]))
 
@@ -231,7 +231,7 @@ def is_named(node: Node, hostname: str) -> bool:
 def served(node: Node, port: int) -> str:
     """What is served on a port of the node over HTTP: the target of its root, ``other`` for anything else, or empty.
 
-    What was served under a former name of the node is nothing any more.
+    What was served under a previous name of the node is nothing any more.
     """
     listener = (node.serve.get("TCP") or {}).get(str(port))
     if not listener:
@@ -247,17 +247,17 @@ def served(node: Node, port: int) -> str:
 __all__ = (
     "OFFICIAL_SERVER",
     "SOCKET",
+    "Desired",
     "Node",
-    "Wish",
     "is_named",
     "join_flags",
     "join_kind",
     "look",
     "offline",
+    "problem",
     "remedy",
     "same_server",
     "served",
     "settings_due",
-    "trouble",
     "unsettled",
 )

@@ -65,6 +65,12 @@ options:
     description: Octal mode, as a quoted text, of the files that name none; directories then have V(0755).
     type: raw
     default: "0644"
+  journal:
+    description:
+      - Where to keep how to undo the changes, from before the first of them until the caller removes the file. Its directory exists.
+      - Where such a file is there already, of a run that was interrupted before it proved what it had written, RV(undo) goes back
+        to what was there before that run.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -104,51 +110,59 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _files
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 
-def report(wishes: t.Sequence[_files.Entry], changes: t.Sequence[_files.Change]) -> dict[str, t.Any]:
-    """The module's result after these changes."""
+def report(
+    wishes: t.Sequence[_files.Entry], changes: t.Sequence[_files.Change], earlier: t.Sequence[dict[str, t.Any]]
+) -> dict[str, t.Any]:
+    """The module's result after these changes, and after those that are in the journal."""
     return {
         "changed": bool(changes),
         "changed_paths": [change.wish.path for change in changes],
         "missing": _files.missing(wishes),
-        "undo": _files.undo(changes),
+        "undo": _files.joined(earlier, _files.undo(changes)),
         "diff": [_files.difference(change) for change in changes],
     }
 
 
+ENTRY: dict[str, t.Any] = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "content": {"type": "str"},
+    "src": {"type": "str"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "raw"},
+}
+OPTIONS: dict[str, t.Any] = {
+    "entries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "raw", "default": "0644"},
+    "journal": {"type": "path"},
+}
+
+
 def main() -> None:
-    entry: dict[str, t.Any] = {
-        "path": {"type": "path", "required": True},
-        "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
-        "content": {"type": "str"},
-        "src": {"type": "str"},
-        "owner": {"type": "str"},
-        "group": {"type": "str"},
-        "mode": {"type": "raw"},
-    }
-    module = AnsibleModule(
-        argument_spec={
-            "entries": {"type": "list", "elements": "dict", "required": True, "options": entry},
-            "owner": {"type": "str"},
-            "group": {"type": "str"},
-            "mode": {"type": "raw", "default": "0644"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    journal = module.params["journal"]
     done: list[_files.Change] = []
     wishes: list[_files.Entry] = []
+    earlier: list[dict[str, t.Any]] = []
     try:
+        earlier = _files.read_journal(journal) if journal else []
         wishes = [_files.wish(entry, module.params) for entry in module.params["entries"]]
         if not module.check_mode:
             _files.sweep(wishes)
         changes = _files.plan(wishes, strict=not module.check_mode)
+        if journal and changes and not module.check_mode:
+            _files.write_journal(journal, _files.joined(earlier, _files.undo(changes)))
         for change in changes:
             if not module.check_mode:
                 _files.carry_out(change)
             done.append(change)
     except OpenClawError as error:
         # What is done already can be undone by the play, after a failure too.
-        module.fail_json(msg=str(error), **report(wishes, done))
-    module.exit_json(**report(wishes, done))
+        module.fail_json(msg=str(error), **report(wishes, done, earlier))
+    module.exit_json(**report(wishes, done, earlier))
 
 
 if __name__ == "__main__":

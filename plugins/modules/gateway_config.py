@@ -11,8 +11,8 @@ short_description: Ensures the settings and the secrets of an OpenClaw gateway
 version_added: 1.0.0
 author: clawops (@clawops)
 description:
-  - Merges what the inventory wishes into C(openclaw.json) with a three-way merge, of what was applied last, what is wished
-    now and what stands in the file. A wished key is set, a key that was set last time and is no longer wished is removed,
+  - Merges what the inventory desires into C(openclaw.json) with a three-way merge, of what was applied last, what is desired
+    now and what is in the file. A desired key is set, a key that was set last time and is no longer desired is removed,
     every other key stays. Lists are values and are replaced whole. V(null) removes a key.
   - Has the result validated by the OpenClaw release that will run it, before anything is written.
   - Replaces the file as a whole, keeps the previous version beside it as C(openclaw.json.previous), and waits until the
@@ -39,7 +39,7 @@ options:
     required: true
   state:
     description:
-      - V(present) makes the settings as wished.
+      - V(present) brings the settings in sync.
       - V(confirmed) notes that a gateway that was started after an unconfirmed change works with it.
       - V(rolled_back) puts the previous settings and secrets back after an unconfirmed change.
     type: str
@@ -49,7 +49,7 @@ options:
     description: The gateway's account. Where it does not exist yet, in check mode, nothing of it is looked at.
     type: str
   settings:
-    description: The wished keys, in OpenClaw's own vocabulary.
+    description: The desired keys, in OpenClaw's own vocabulary.
     type: dict
     default: {}
   defaults:
@@ -85,7 +85,7 @@ options:
     type: str
     default: openclaw-gateway.service
   drift:
-    description: What happens to a wished key that somebody has changed on the host since. It is reported in any case.
+    description: What happens to a desired key that somebody has changed on the host since. It is reported in any case.
     type: str
     choices: [revert, keep]
     default: revert
@@ -93,7 +93,7 @@ options:
     description:
       - What to start from where the file cannot be read. V(none) fails and tells what there is.
       - V(last_good) is the copy that OpenClaw keeps of the last settings that it ran with, V(previous) the version before
-        the last change of this module, V(discard) nothing but the wished keys. The unreadable file is kept beside it.
+        the last change of this module, V(discard) nothing but the desired keys. The unreadable file is kept beside it.
     type: str
     choices: [none, last_good, previous, discard]
     default: none
@@ -203,24 +203,7 @@ class ConfigModule(AnsibleModule):
 
 def main() -> None:
     module = ConfigModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["present", "confirmed", "rolled_back"], "default": "present"},
-            "owner": {"type": "str"},
-            "settings": {"type": "dict", "default": {}},
-            "defaults": {"type": "dict", "default": {}},
-            "owned": {"type": "dict", "default": {}},
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "secrets_path": {"type": "path", "required": True, "no_log": False},
-            "generate": {"type": "list", "elements": "str", "default": []},
-            "environment_variables": {"type": "dict", "default": {}},
-            "release": {"type": "path"},
-            "unit": {"type": "str", "default": "openclaw-gateway.service"},
-            "drift": {"type": "str", "choices": ["revert", "keep"], "default": "revert"},
-            "recover": {"type": "str", "choices": ["none", "last_good", "previous", "discard"], "default": "none"},
-            "confirm": {"type": "bool", "default": True},
-            "timeout": {"type": "int", "default": 180},
-        },
+        argument_spec=_apply.OPTIONS,
         supports_check_mode=True,
         required_if=[("state", "present", ["release"])],
     )
@@ -231,7 +214,7 @@ def main() -> None:
         module.fail_json(msg=_settings.scrub(str(error), known))
     except OSError as error:
         reason = f"cannot be written: {error.strerror}"
-        remedy = "What stood there stands there still. Mend that and run again, which goes on from here."
+        remedy = "What was there is there still. Fix that and run again, which goes on from here."
         module.fail_json(msg=str(OpenClawError(error.filename or module.params["path"], reason, remedy)))
     for warning in result.pop("notes"):
         module.warn(_settings.scrub(warning, known))

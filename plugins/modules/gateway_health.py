@@ -96,8 +96,8 @@ options:
     default: true
   ca_path:
     description:
-      - PEM file, or directory of hashed PEM files, with the authorities that may have signed the server's certificate.
-      - Without it the host's own authorities are used.
+      - PEM file, or directory of hashed PEM files, with the CAs that may have signed the server's certificate.
+      - Without it the host's own CAs are used.
     type: path
   client_cert:
     description: PEM file with the client certificate to show.
@@ -116,23 +116,22 @@ options:
     description: Whether a client without a certificate must be refused. Needs an https O(url).
     type: bool
     default: false
-  door:
+  health_directory:
     description:
-      - Path on the host of a JSON file about the door in front of the gateway, as the role P(clawops.openclaw.mtls#role) writes it.
-        The gateway must also answer through it, with the host's own client certificate, and refuse a client without one; the days
-        left of certificates, authority and revocation list count too.
-      - Where there is no such file there is no door.
+      - Path on the host of a folder with what else belongs to the verdict, such as C(/etc/openclaw/main/health.d). Each C(*.json) in it
+        describes one thing, and is a plain file of root's that nobody else can write. A folder or file that is missing means that
+        there is nothing to look at.
+      - C(kind) C(mtls), by the role P(clawops.openclaw.mtls#role), is a reverse proxy that only clients with a certificate pass. The
+        gateway must also answer through it, with the host's own client certificate, and refuse an anonymous client; the days left of
+        certificates, CA and revocation list count too.
+      - C(kind) C(tailscale), by the role P(clawops.openclaw.tailscale#role), is the host's node of a tailnet. One that was logged
+        out, has expired or was removed makes the gateway V(degraded).
     type: path
   unit:
     description:
       - Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
       - When it can, its process is looked at too, by root; one whose working directory was removed is unhealthy.
     type: str
-  tailscale_socket:
-    description:
-      - Where tailscaled listens, on a host that should be in a tailnet. A node that was logged out, has expired or was removed
-        makes the gateway V(degraded).
-    type: path
 seealso:
   - module: clawops.openclaw.gateway_config
 """
@@ -151,7 +150,7 @@ EXAMPLES = r"""
     fail_on: never
   register: __health
 
-- name: Check the way in through the proxy that verifies clients
+- name: Check that clients with a certificate get through the reverse proxy
   clawops.openclaw.gateway_health:
     url: https://gateway.example.com
     token_file: /etc/openclaw/main/secrets/secrets.json
@@ -203,7 +202,8 @@ checks:
     state: passed
     certificate: not_run
     client_certificate: not_run
-    door: not_run
+    health_directory: not_run
+    mtls: not_run
     expiry: not_run
     tailnet: not_run
 figures:
@@ -233,18 +233,15 @@ figures:
 
 import dataclasses
 import functools
-import glob
-import ipaddress
 import json
-import os
 import secrets
-import socket
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory as health_directory
 from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
@@ -276,8 +273,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "min_days_left": {"type": "int", "default": 21},
     "client_certificate_required": {"type": "bool", "default": False},
     "unit": {"type": "str"},
-    "door": {"type": "path"},
-    "tailscale_socket": {"type": "path"},
+    "health_directory": {"type": "path"},
 }
 
 
@@ -296,90 +292,20 @@ def days_left(until: float) -> int:
     return int((until - time.time()) // 86400)
 
 
-def own_address(name: str) -> str:
-    """The address by which this host is seen from outside: a proxy's client on loopback is one that the gateway refuses.
-
-    :param name: what clients call the host. It tells the address of one that has no way to the rest of the world.
-    """
-    places = (
-        (socket.AF_INET, "192.0.2.1"),
-        (socket.AF_INET6, "2001:db8::1"),
-        (socket.AF_INET, name),
-        (socket.AF_INET6, name),
-    )
-    for family, place in places:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as nothing_is_sent:
-                nothing_is_sent.connect((place, 9))
-                address = str(nothing_is_sent.getsockname()[0])
-        except OSError:
-            continue
-        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            return address
-    reason = "the host has no address but that of loopback, from where OpenClaw answers no proxy's client"
-    remedy = (
-        f"Give it an address and a route, or have {name} mean one of its addresses; clients may get in all the same."
-    )
-    raise OpenClawError("it cannot be tried", reason, remedy)
-
-
-def expiries(patterns: dict[str, str]) -> dict[str, float]:
-    """When what these files hold expires, the first of each kind."""
-    # Only here: cryptography is slow to load, and most gateways have no door.
-    from ansible_collections.clawops.openclaw.plugins.module_utils import _pki as pki
-
-    if not pki.HAS_CRYPTOGRAPHY:
-        raise OpenClawError("python3-cryptography", "it is not there to read certificates with", "Run site.yml again.")
-    found = {}
-    for name, pattern in patterns.items():
-        texts = []
-        for path in glob.glob(pattern):
-            with open(path, encoding="utf-8") as file:
-                texts.append(file.read())
-        times = [each.next_update for text in texts for each in pki.revocation_lists(text)]
-        times += [pki.certificate(pattern, text).not_after for text in texts if "BEGIN CERTIFICATE" in text]
-        if times:
-            found[name] = min(times)
-    return found
-
-
-class Door:
-    """The way in that clients use, in front of the gateway."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        with open(path, encoding="utf-8") as file:
-            said = json.load(file)
-        name = f"[{said['name']}]" if ":" in said["name"] else said["name"]
-        self.client = http.Client(
-            url=f"https://{name}:{said['port']}",
-            timeout=timeout,
-            ca_path=said["authorities"],
-            client_cert=said["certificate"],
-            client_key=said["key"],
-            connect_to=own_address(said["name"]),
-        )
-        self.stranger = self.client.stranger()
-        self.expiring = expiries(said["expiring"])
-
-
 class Gateway:
     """One gateway, seen from where the module runs."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
         self.client = http.Client(**{name: self.params[name] for name in CLIENT_ARGUMENTS})
-        self.stranger = self.client.stranger() if self.params["client_certificate_required"] else None
+        self.anonymous = self.client.anonymous() if self.params["client_certificate_required"] else None
         self.token: str | None = None
         self.credential_problem = ""
         self.not_after: float | None = None
-        self.door: Door | None = None
-        self.door_problem = ""
-        if self.params["door"] and os.path.exists(self.params["door"]):
-            try:
-                self.door = Door(self.params["door"], self.params["timeout"])
-            except (OSError, ValueError, KeyError, TypeError, OpenClawError) as exc:
-                words = exc if isinstance(exc, OpenClawError) else f"it cannot be used: {exc}. Run site.yml again."
-                self.door_problem = f"door {self.params['door']}: {words}"
+        folder, timeout = self.params["health_directory"], self.params["timeout"]
+        self.described, self.health_problems = health_directory.read(folder) if folder else ({}, [])
+        self.tailscale_socket = health_directory.tailscale_socket(self.described.get("tailscale"))
+        self.mtls, self.mtls_problem = health_directory.mtls_proxy(self.described.get("mtls"), timeout)
         if self.params["token_file"]:
             # A missing credential is something to report with the rest, not a reason to look at nothing.
             try:
@@ -404,29 +330,28 @@ class Gateway:
             seen.probes |= {name: self.ask(f"/{name}", token=shown) for name in ("readyz", "healthz")}
             if self.params["check_websocket"]:
                 seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
-            if self.door:
-                seen.door = self.look_through(self.door)
+            if self.mtls:
+                seen.mtls = self.look_through(self.mtls)
             if seen.unit and (pid := _host.main_process(seen.unit)):
-                seen.lost = _host.lost(pid, [])
+                seen.missing = _host.lost(pid, [])
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])
-        if self.params["tailscale_socket"]:
-            node = tailnet.look(self.params["tailscale_socket"])
-            seen.node_trouble, seen.node_remedy = tailnet.trouble(node), tailnet.remedy(node)
+        if self.tailscale_socket:
+            node = tailnet.look(self.tailscale_socket)
+            seen.node_problem, seen.node_remedy = tailnet.problem(node), tailnet.remedy(node)
         if self.not_after is not None:
             seen.days_left = days_left(self.not_after)
-        seen.door_problem = self.door_problem
-        if self.door:
-            seen.expiring = {name: days_left(until) for name, until in self.door.expiring.items()}
+        seen.described, seen.health_problems = len(self.described), self.health_problems
+        seen.mtls_problem = self.mtls_problem
+        if self.mtls:
+            seen.expiring = {name: days_left(until) for name, until in self.mtls.expiring.items()}
         return seen
 
-    def look_through(self, door: Door) -> health.Observations:
+    def look_through(self, proxy: health_directory.MtlsProxy) -> health.Observations:
         """The same gateway as its clients see it."""
-        client, seen = (
-            door.client,
-            health.Observations(str(door.client.origin), min_days_left=self.params["min_days_left"]),
-        )
+        client = proxy.client
+        seen = health.Observations(str(client.origin), min_days_left=self.params["min_days_left"])
         seen.probes["startupz"] = self.probe(lambda: client.request("/startupz"))
         if health.is_started(seen.probes["startupz"]):
             if self.token:
@@ -447,11 +372,11 @@ class Gateway:
             refused = health.is_refused(seen.probes.get("authenticated_call"))
             if self.params["check_wrong_credential"] and not refused:
                 seen.probes["wrong_credential"] = self.call(secrets.token_hex(24))
-            if self.stranger:
-                seen.probes["client_certificate"] = self.probe(functools.partial(self.stranger.request, "/startupz"))
-            if self.door and seen.door:
-                through = functools.partial(self.door.stranger.request, "/startupz")
-                seen.door.probes["client_certificate"] = self.probe(through)
+            if self.anonymous:
+                seen.probes["client_certificate"] = self.probe(functools.partial(self.anonymous.request, "/startupz"))
+            if self.mtls and seen.mtls:
+                through = functools.partial(self.mtls.anonymous.request, "/startupz")
+                seen.mtls.probes["client_certificate"] = self.probe(through)
 
     def call(self, token: str) -> health.Probe:
         return self.ask("/tools/invoke", token=token, body=CALL, patience=REFUSAL_DELAY)

@@ -15,8 +15,7 @@ description:
   - Installs an exact version of OpenClaw from the npm registry into a directory of its own, and proves that it starts.
   - A release appears under its name only when it is complete. What an interrupted run leaves is removed by the next.
   - When the release is there already, no process is started.
-  - One installation at a time. Another one is waited for; when it was for the same release in the same way, its end is the
-    result here too, an error included.
+  - One installation at a time. Another one is waited for.
   - What runs is decided elsewhere, by a link that points to one of the releases. Links are never changed here.
 author:
   - clawops (@clawops)
@@ -155,7 +154,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _release
+from ansible_collections.clawops.openclaw.plugins.module_utils import _release, _versions
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -216,7 +215,7 @@ def read_marker(store: Path, version: str) -> dict[str, t.Any] | None:
 def installed_releases(store: Path) -> list[str]:
     """The releases with a marker, newest first."""
     names = [entry.parent.name for entry in store.glob(f"*/{_release.MARKER}")]
-    return _release.newest_first(names)
+    return _versions.newest_first(names)
 
 
 def linked_releases(store: Path) -> dict[str, str]:
@@ -231,10 +230,6 @@ def linked_releases(store: Path) -> dict[str, str]:
 # ---- one at a time -----------------------------------------------------------------------------------
 
 
-class InterruptedInstallation(OpenClawError):
-    """Somebody ended this one, which says nothing about the next."""
-
-
 class HeldLock(OpenClawError):
     """Another process has the lock, and keeps it."""
 
@@ -247,7 +242,7 @@ def interruptible() -> t.Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
-        raise InterruptedInstallation(
+        raise OpenClawError(
             "the installation of OpenClaw",
             f"it was interrupted by {signal.Signals(number).name}, and the incomplete release was removed",
             "Run it again; what npm has downloaded is still in its cache.",
@@ -262,42 +257,25 @@ def interruptible() -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusive(store: Path, deadline: float, asked: t.Sequence[str]) -> t.Iterator[int]:
+def exclusive(store: Path, deadline: float) -> t.Iterator[int]:
     """Hold the lock of the releases; gives its descriptor.
 
     Processes that inherit the descriptor hold the lock too: an npm that outlived its module keeps others out.
-
-    :param asked: what the holder is to do. Who has waited for one that was asked the same and could not, cannot either, and
-        is spared npm's own patience with a registry that does not answer.
     """
     lock = store / ".lock"
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    waited = False
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                waited = True
                 if time.monotonic() >= deadline:
                     raise held(lock, os.pread(descriptor, 64, 0)) from None
                 time.sleep(0.2)
-        said = _release.read_object(os.pread(descriptor, 1 << 16, 0).decode(errors="replace"))
         os.ftruncate(descriptor, 0)
-        if waited and said.get("asked") == [*asked]:
-            raise OpenClawError(*said["problem"])
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        try:
-            yield descriptor
-        except InterruptedInstallation:
-            raise
-        except OpenClawError as error:
-            problem = {"asked": [*asked], "problem": [error.subject, error.reason, error.remedy]}
-            os.ftruncate(descriptor, 0)
-            with contextlib.suppress(OSError):
-                os.pwrite(descriptor, json.dumps(problem).encode(), 0)
-            raise
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -466,7 +444,7 @@ def verify(job: Job, lock: int, node_version: str) -> None:
     """Prove that the release is the one that was wanted and that this host's Node starts it."""
     package = job.partial / "node_modules" / _release.PACKAGE
     engines = _release.node_engines(read_package(job.partial))
-    if not _release.satisfies(node_version, engines):
+    if not _versions.satisfies(node_version, engines):
         raise _release.wrong_node(job.version, node_version, engines or "")
     # The first start also does what is left of the installation where npm ran no install scripts;
     # as root, and now, because the gateway's own user may not write here.
@@ -525,7 +503,7 @@ def tidy(store: Path, version: str) -> None:
     log = log_of(store, version)
     if not log.exists() and not any(store.glob(f"*{_release.PARTIAL_SUFFIX}")):
         return
-    with contextlib.suppress(HeldLock), exclusive(store, deadline=0, asked=[]):
+    with contextlib.suppress(HeldLock), exclusive(store, deadline=0):
         remove_leftovers(store)
         log.unlink(missing_ok=True)
 
@@ -624,7 +602,7 @@ def plan(module: AnsibleModule) -> tuple[bool, list[str]]:
         going = _release.to_prune(installed, wanted=version, keep=keep, linked=links)
         if keep is not None:
             # Without a marker it is no release: set_aside() was killed while it removed one that cannot be renamed.
-            named = _release.newest_first(entry.name for entry in store.glob("*"))
+            named = _versions.newest_first(entry.name for entry in store.glob("*"))
             going += [each for each in named if each not in {version, *installed, *links}]
         return read_marker(store, version) is None, going
     if version in links:
@@ -645,8 +623,7 @@ def carry_out(module: AnsibleModule, deadline: float) -> tuple[bool, list[str], 
     os.umask(0o022)
     require_own_directory(store)
     phases: dict[str, float] = {}
-    asked = [str(module.params[name]) for name in ("state", "version", "registry", "npm", "node")]
-    with interruptible(), exclusive(store, deadline, asked) as lock:
+    with interruptible(), exclusive(store, deadline) as lock:
         waited = round(time.monotonic() - began, 2)
         missing, going = plan(module)
         remove_leftovers(store)
@@ -666,7 +643,7 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
     """Bring about the wanted state; gives the module's result."""
     began = time.monotonic()
     version, store = module.params["version"], Path(module.params["path"])
-    _release.parse_version(version)
+    _versions.parse_version(version)
     if module.params["keep"] is not None and module.params["keep"] < 1:
         raise OpenClawError(
             "the option keep", f"it is {module.params['keep']}", "Keep 1 release or more; 2 for a way back."
@@ -676,7 +653,7 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
     phases: dict[str, float] = {}
     after = before
     if module.check_mode:
-        after = _release.newest_first([*before, version] if missing else before)
+        after = _versions.newest_first([*before, version] if missing else before)
         after = [each for each in after if each not in going]
     else:
         try:

@@ -24,7 +24,7 @@ from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 
 ROOTLESS, ROOTFUL = "sandbox-rootless", "sandbox-rootful"
 SOCKETS = {ROOTLESS: "/var/lib/openclaw/main/docker/docker.sock", ROOTFUL: "/run/docker.sock"}
-# The engine that nobody has by default takes minutes that the gate has not.
+# The engine that is not the default takes minutes that the gate does not have.
 BOTH = [ROOTLESS, pytest.param(ROOTFUL, marks=pytest.mark.full)]
 on_both = pytest.mark.parametrize("gateway", BOTH, indirect=True, scope="module")
 on_rootless = pytest.mark.parametrize("gateway", BOTH[:1], indirect=True, scope="module")
@@ -224,7 +224,7 @@ def test_a_second_run_changes_nothing_and_a_dry_run_predicts_nothing(gateway: Ga
 
 
 @on_rootful
-def test_what_somebody_wrote_into_daemon_json_stays(gateway: Gateway, tmp_path: Path) -> None:
+def test_what_the_operator_wrote_into_daemon_json_stays(gateway: Gateway, tmp_path: Path) -> None:
     host, path = gateway.host, "/etc/docker/daemon.json"
     ours = json.loads(host.read(path))
     host.write(path, json.dumps({**ours, "max-concurrent-downloads": 2}))
@@ -319,7 +319,7 @@ def test_absent_takes_the_engine_away_and_leaves_its_data(gateway: Gateway, tmp_
     assert (
         host.run("ls /usr/bin/dockerd /etc/systemd/system/openclaw-gateway.service.d/60-docker.conf", check=False) == ""
     )
-    # Only what somebody else wrote.
+    # Only what the operator wrote.
     assert json.loads(host.read(path)) == {"max-concurrent-downloads": 2}
     assert host.run("ls /var/lib/docker") != ""
     assert host.serves()

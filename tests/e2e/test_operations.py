@@ -21,7 +21,7 @@ pytestmark = pytest.mark.full
 AS_GATEWAY = ("--tags", "gateway")
 OLDER = "2026.9.5"
 # The task that asks the npm registry what latest is.
-RESOLUTION = "preflight | Look at what is on the host"
+RESOLUTION = "preflight | Check the host"
 TRUSTED = {"trustedProxies": ["127.0.0.1"]}
 
 

@@ -297,14 +297,20 @@ def test_apt_prefers_the_pinned_major_version_whatever_else_is_offered(host: lab
 
 
 @on_each
-def test_journal_and_log_file_are_json_lines(host: lab.Host) -> None:
-    for read in (f"journalctl -o cat _SYSTEMD_UNIT={lab.UNIT}", "cat /var/log/openclaw/main/gateway.log"):
-        lab.eventually(functools.partial(messages, host, read), lambda said: "gateway ready" in said)
+def test_the_log_file_has_json_lines_and_the_journal_what_openclaw_prints(host: lab.Host) -> None:
+    log = functools.partial(host.run, "cat /var/log/openclaw/main/gateway.log")
+    lab.eventually(log, lambda text: "gateway ready" in text)
+    assert "gateway ready" in [str(json.loads(line).get("message")) for line in log().splitlines()]
+    journal = functools.partial(host.run, f"journalctl -o cat _SYSTEMD_UNIT={lab.UNIT}")
+    lines = lab.eventually(journal, lambda text: "gateway ready" in text).splitlines()
+    assert [line for line in lines if "gateway ready" in line and not line.startswith("{")]
 
 
-def messages(host: lab.Host, read: str) -> list[str]:
-    """What a log says, line by line; each has to be JSON."""
-    return [str(json.loads(line).get("message")) for line in host.run(read).splitlines()]
+@on_each
+def test_a_person_at_the_keyboard_gets_what_openclaw_prints(host: lab.Host) -> None:
+    lines = host.run("openclaw status").splitlines()
+    assert "OpenClaw status" in lines
+    assert [line for line in lines if "ws://127.0.0.1:18789" in line]
 
 
 # test_docker.py has a Debian 12 in every run.

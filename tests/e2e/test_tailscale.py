@@ -38,8 +38,8 @@ class Tailnet(t.NamedTuple):
 
     def call(self, token: str, address: str = f"http://{NAME}:18789") -> str:
         """The status of an authenticated call from the laptop; the token travels in no argument."""
-        wish = json.dumps(json.dumps({"tool": "sessions_list", "args": {}}))
-        header = f'header = "Authorization: Bearer {token}"\nheader = "Content-Type: application/json"\ndata = {wish}\n'
+        body = json.dumps(json.dumps({"tool": "sessions_list", "args": {}}))
+        header = f'header = "Authorization: Bearer {token}"\nheader = "Content-Type: application/json"\ndata = {body}\n'
         command = f"curl -s -m 10 -o /dev/null -w '%{{http_code}}' -K - {address}/tools/invoke"
         return self.laptop.run(command, check=False, stdin=header).strip()
 
@@ -198,12 +198,12 @@ def test_what_a_client_claims_to_be_changes_nothing(net: Tailnet) -> None:
 def test_another_name_and_other_tags_apply_without_a_logout(net: Tailnet) -> None:
     before = tailnet.status(net.vps)["Self"]
     key = net.control.key(tags="tag:spare")
-    wish: dict[str, t.Any] = {
+    desired: dict[str, t.Any] = {
         "tailscale_tags": ["tag:spare"],
         "tailscale_hostname": "renamed",
         "tailscale_accept_routes": True,
     }
-    run = net.play("site", tailscale_auth_key=key, **wish)
+    run = net.play("site", tailscale_auth_key=key, **desired)
     assert run.status == 0, run.output
     node = tailnet.status(net.vps)["Self"]
     assert (node["Tags"], node["DNSName"], node["TailscaleIPs"]) == (
@@ -218,12 +218,12 @@ def test_another_name_and_other_tags_apply_without_a_logout(net: Tailnet) -> Non
 def test_a_bad_key_for_other_tags_leaves_the_node_joined(net: Tailnet) -> None:
     key = net.control.key(expires="1s")
     before = tailnet.status(net.vps)["Self"]
-    wish: dict[str, t.Any] = {
+    desired: dict[str, t.Any] = {
         "tailscale_tags": ["tag:gateway"],
         "tailscale_hostname": "renamed",
         "tailscale_accept_routes": True,
     }
-    run = net.play("site", "--tags", "tailscale", tailscale_auth_key=key, **wish)
+    run = net.play("site", "--tags", "tailscale", tailscale_auth_key=key, **desired)
     lab.assert_refused(run, ["authkey expired", "The node goes on as before."])
     tailnet.wait_until(net.vps, '"Online": true')
     node = tailnet.status(net.vps)["Self"]
@@ -233,7 +233,7 @@ def test_a_bad_key_for_other_tags_leaves_the_node_joined(net: Tailnet) -> None:
     assert net.reached("http://renamed.tailnet.lab:18789")
 
 
-# What `tailscale up --force-reauth` does by itself: it registers with the former node key and, before the answer comes,
+# What `tailscale up --force-reauth` does by itself: it registers with the old node key and, before the answer comes,
 # with a new one. Seldom, once in more than a hundred runs, the server has taken the first, and the second is one with a
 # key that is used up. Here it always is.
 TAKEN_AT_FIRST = """#!/bin/sh
@@ -247,29 +247,29 @@ exec /usr/bin/tailscale "$@"
 @pytest.mark.full
 def test_a_key_that_the_server_took_at_the_first_of_two_registrations_has_done_its_work(net: Tailnet) -> None:
     key = net.control.key(tags="tag:gateway")
-    wish: dict[str, t.Any] = {
+    desired: dict[str, t.Any] = {
         "tailscale_tags": ["tag:gateway"],
         "tailscale_hostname": "renamed",
         "tailscale_accept_routes": True,
     }
     net.vps.run("cat > /usr/local/bin/tailscale && chmod 755 /usr/local/bin/tailscale", stdin=TAKEN_AT_FIRST)
     try:
-        run = net.play("site", tailscale_auth_key=key, **wish)
+        run = net.play("site", tailscale_auth_key=key, **desired)
     finally:
         net.vps.run("rm /usr/local/bin/tailscale")
     assert run.status == 0, run.output
-    assert "Ensure tailscaled forgets the second registration" in run.output
+    assert "Have tailscaled forget the second registration" in run.output
     node = tailnet.status(net.vps)["Self"]
     assert (node["Tags"], node["DNSName"]) == (["tag:gateway"], "renamed.tailnet.lab.")
     assert net.reached("http://renamed.tailnet.lab:18789")
-    again = net.play("site", **wish)
+    again = net.play("site", **desired)
     assert (again.status, again.changed(VPS)) == (0, 0), again.output
 
 
 # Two minutes pass until a node learns of its removal.
 @pytest.mark.full
 @pytest.mark.parametrize("how", ["remove", "expire"])
-def test_a_node_that_the_tailnet_has_lost_is_noticed_and_joins_again(net: Tailnet, how: str) -> None:
+def test_a_node_that_the_tailnet_has_removed_is_noticed_and_joins_again(net: Tailnet, how: str) -> None:
     name = tailnet.status(net.vps)["Self"]["DNSName"].split(".")[0]
     getattr(net.control, how)(name)
     tailnet.wait_until(net.vps, '"Online": false' if how == "remove" else "NeedsLogin")

@@ -10,6 +10,7 @@ test is skipped by name and with the reason.
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -23,10 +24,11 @@ from ansible_collections.clawops.openclaw.tests.e2e.lab import assert_refused, m
 HOST = "tun-live"
 DROPIN = f"/etc/systemd/system/{lab.UNIT}.d/50-tuning.conf"
 FILES = (DROPIN, "/etc/security/limits.d/60-openclaw.conf", "/etc/sysctl.d/60-openclaw.conf")
+JOURNAL = "/etc/openclaw/main/unproven.json"
 SWAP, SWAP_UNIT = "/var/openclaw_swap", "/etc/systemd/system/var-openclaw_swap.swap"
 OPEN_FILES = 65535  # what guides ask for, and the role's default
 CAP_SYS_RESOURCE = 24
-WISHES: dict[str, t.Any] = {
+DESIRED: dict[str, t.Any] = {
     "tuning_memory_max_mb": 1536,
     "tuning_cpu_quota": 150,
     "tuning_cpu_weight": 50,
@@ -85,8 +87,8 @@ def need_group(host: lab.Host, controller: str, versions: t.Collection[int] = (1
 
 
 def site(folder: Path, variables: t.Mapping[str, t.Any], *words: str) -> lab.Run:
-    """Run site.yml with other wishes than those that the host was tuned with."""
-    return lab.play("site", lab.inventory(folder, {HOST: {}}, **{**open_files, **WISHES, **variables}), *words)
+    """Run site.yml with other variables than those that the host was tuned with."""
+    return lab.play("site", lab.inventory(folder, {HOST: {}}, **{**open_files, **DESIRED, **variables}), *words)
 
 
 open_files: dict[str, int] = {}
@@ -291,7 +293,7 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("desired", "words"),
     lab.sampled(
         [
             pytest.param(
@@ -299,13 +301,24 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
                     "tuning_heap_mb": 1400,
                     "tuning_sysctl": {"net.core.somaxcon": 8192},
                     "tuning_swap_mb": 100_000_000,
+                    # Good, and refused along with the rest; no role may have applied it by then.
+                    "tuning_cpu_weight": 60,
+                    "gateway_settings_host": {"agentz": {"x": 1}},
+                    "mtls_state": "present",
+                    "mtls_names": ["not a name"],
+                    "mtls_address": "not a name",
+                    "tailscale_state": "present",
+                    "tailscale_auth_key": "tskey-api-k1-abc",
                 },
                 (
+                    'gateway_settings.agentz: Unrecognized key: "agentz".',
+                    "mtls_names: not a name:",
+                    "tailscale_auth_key: it is a token for the API",
                     "tuning_heap_mb 1400: with 450 MiB that are no heap it makes 1850 MiB, and MemoryMax is 1536 MiB",
                     "tuning_sysctl net.core.somaxcon: this kernel has no such setting. Correct the name",
                     f"tuning_swap_mb 100000000: {SWAP} would take 99999968 MiB, and ",
                 ),
-                id="several-at-once",
+                id="several-of-four-roles-at-once",
             ),
             pytest.param(
                 {"tuning_heap_mb": 1_000_000},
@@ -353,14 +366,14 @@ def test_what_does_not_concern_the_process_restarts_nothing(host: lab.Host, tmp_
                 {"tuning_oom_policy": "never"}, ("tuning_oom_policy", "continue, stop, kill"), id="wrong-choice"
             ),
         ],
-        "several-at-once",
+        "several-of-four-roles-at-once",
     ),
 )
 def test_a_bad_value_is_refused_and_the_gateway_goes_on(
-    host: lab.Host, tmp_path: Path, wishes: dict[str, t.Any], words: Words
+    host: lab.Host, tmp_path: Path, desired: dict[str, t.Any], words: Words
 ) -> None:
     with untouched(host):
-        run = site(tmp_path, wishes)
+        run = site(tmp_path, desired)
     assert_refused(run, words)
 
 
@@ -380,10 +393,11 @@ def test_a_value_that_only_the_kernel_refuses_is_put_back(host: lab.Host, tmp_pa
 @pytest.mark.full
 def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_path: Path) -> None:
     second = {"ansible_host": HOST, "gateway_instance": "second", "gateway_port": 19000}
-    variables = {**open_files, **WISHES, "tuning_memory_max_mb": 0}
+    variables = {**open_files, **DESIRED, "tuning_memory_max_mb": 0}
     with untouched(host):
         shared = lab.inventory(tmp_path, {HOST: {}, "second": second}, **variables)
-        run = lab.play("site", shared, "--check", "--tags", "tuning")
+        # The figures are comments of the drop-in.
+        run = lab.play("site", shared, "--check", "--diff", "--tags", "tuning")
         assert run.status == 0, run.output
         assert squeezed(run.output).count("sharedby2gateways") >= 2
         other = {**second, "tuning_sysctl": {"vm.swappiness": 1}}
@@ -391,7 +405,10 @@ def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_pat
         refused = lab.play("site", contested, "--check", "--tags", "tuning")
     assert_refused(
         refused,
-        (f"The inventory hosts {HOST} and second: they share one host and do not say the same about it.",),
+        (
+            f"tuning_sysctl of the inventory hosts {HOST} and second: they share one host and have different values.",
+            "Give all of them the same tuning_sysctl.",
+        ),
     )
 
 
@@ -402,7 +419,7 @@ def test_gateways_of_one_host_share_it_and_have_to_agree(host: lab.Host, tmp_pat
 def test_a_drop_in_that_the_gateway_does_not_start_with_is_put_back(
     host: lab.Host, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    # A stand-in for whatever nobody foresaw: a gateway that does not start with one weight.
+    # A stand-in for what was not foreseen: a gateway that does not start with one weight.
     stand_in = f"/etc/systemd/system/{lab.UNIT}.d/99-stand-in.conf"
     host.run(f"printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q CPUWeight=77 {DROPIN}\"\\n' > {stand_in}")
     host.run("systemctl daemon-reload")
@@ -418,16 +435,39 @@ def test_a_drop_in_that_the_gateway_does_not_start_with_is_put_back(
         host.run(f"rm {stand_in}; systemctl daemon-reload")
 
 
+@pytest.mark.full
+def test_what_a_killed_run_wrote_and_nobody_proved_is_put_back_where_it_does_not_work(
+    host: lab.Host, tmp_path: Path
+) -> None:
+    stand_in = f"/etc/systemd/system/{lab.UNIT}.d/99-stand-in.conf"
+    host.run(f"printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q CPUWeight=77 {DROPIN}\"\\n' > {stand_in}")
+    host.run("systemctl daemon-reload")
+    proven = host.read(DROPIN)
+    way_back = [{"path": DROPIN, "state": "file", "content": proven, "owner": "root", "group": "root", "mode": "0644"}]
+    try:
+        # What such a run leaves behind, killed after it has written the drop-in.
+        host.write(JOURNAL, json.dumps(way_back))
+        host.run(f"sed -i s/^CPUWeight=.*/CPUWeight=77/ {DROPIN}")
+        run = site(tmp_path, {"tuning_cpu_weight": 77})
+        assert run.status != 0, run.output
+        assert re.search(squeezed("put back and is (healthy|degraded)."), message(run)), run.output
+        assert host.read(DROPIN) == proven
+        assert not host.system.file(JOURNAL).exists
+        assert host.serves()
+    finally:
+        host.run(f"rm -f {stand_in} {JOURNAL}; systemctl daemon-reload")
+
+
 # ---- the end -------------------------------------------------------------------------------------------------
 
 
 def test_retiring_takes_the_tuning_away(host: lab.Host, tmp_path: Path) -> None:
-    run = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **WISHES))
+    run = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **DESIRED))
     assert run.status == 0, run.output
     assert host.run(f"ls -d {' '.join(FILES)} {SWAP} {SWAP_UNIT} {Path(DROPIN).parent}", check=False) == ""
 
 
 @pytest.mark.full
 def test_retiring_again_changes_nothing(host: lab.Host, tmp_path: Path) -> None:
-    again = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **WISHES))
+    again = lab.play("retire", lab.inventory(tmp_path, {HOST: {}}, **open_files, **DESIRED))
     assert (again.status, again.changed(HOST)) == (0, 0), again.output

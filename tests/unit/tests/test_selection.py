@@ -29,9 +29,9 @@ GATEWAY = ["bad_input", "faults", "gateway", "operations"]
             id="a-role-with-a-variant",
         ),
         pytest.param(
-            "plugins/modules/mtls_preflight.py",
+            "plugins/module_utils/_checks/_mtls_plan.py",
             Selection(["mtls"], ["mtls", "secrets", "site"]),
-            id="a-module-of-a-role",
+            id="a-check-of-a-role",
         ),
         pytest.param(
             "molecule/tailscale/test_tailscale.py",

@@ -22,7 +22,7 @@ def test_the_filters_are_found_by_their_names() -> None:
 
 def test_what_each_host_said_is_gathered() -> None:
     hostvars: dict[str, dict[str, Any]] = {
-        "a": {"__gateway_health": HEALTHY, "gateway_label": "prod"},
+        "a": {"gateway_verdict": HEALTHY, "gateway_label": "prod"},
         "b": {"mine": HEALTHY},
     }
     expected = {key: HEALTHY[key] for key in ("verdict", "version", "reasons", "figures")}
@@ -34,9 +34,9 @@ def test_what_each_host_said_is_gathered() -> None:
     "variables",
     [
         pytest.param({}, id="nothing"),
-        pytest.param({"__gateway_health": None}, id="null"),
-        pytest.param({"__gateway_health": {"skipped": True}}, id="a-skipped-task"),
-        pytest.param({"__gateway_health": {"unreachable": True, "msg": "x"}}, id="an-unreachable-host"),
+        pytest.param({"gateway_verdict": None}, id="null"),
+        pytest.param({"gateway_verdict": {"skipped": True}}, id="a-skipped-task"),
+        pytest.param({"gateway_verdict": {"unreachable": True, "msg": "x"}}, id="an-unreachable-host"),
     ],
 )
 def test_a_host_that_said_nothing_is_unreachable(variables: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-root, plugin, path, variables = sys.argv[1:]
+root, plugin, path, variables, options = sys.argv[1:]
 init_plugin_loader([root + "/.ansible/collections"])
 variables = {
     name: trust_as_template(value) if isinstance(value, str) else value for name, value in json.loads(variables).items()
@@ -32,7 +32,7 @@ variables = {
 given = dict(variables)
 try:
     text = Templar(loader=DataLoader(), variables=variables).template(
-        trust_as_template("{{ lookup('" + plugin + "', '" + path + "') }}")
+        trust_as_template("{{ lookup('" + plugin + "', '" + path + "'" + options + ") }}")
     )
 except AnsibleError as error:
     text = None
@@ -46,12 +46,14 @@ Look = Callable[..., tuple[str | None, str]]
 def look(tmp_path: Path) -> Look:
     """What a lookup makes of a template, and its complaint."""
 
-    def look(plugin: str, template: str | None, **variables: Any) -> tuple[str | None, str]:
-        path = tmp_path / "a.conf.j2"
+    def look(
+        plugin: str, template: str | None, name: str = "", options: str = "", **variables: Any
+    ) -> tuple[str | None, str]:
+        path = name or tmp_path / "a.conf.j2"
         if template is not None:
-            path.write_text(template, encoding="utf-8")
+            Path(path).write_text(template, encoding="utf-8")
         told = subprocess.run(
-            [sys.executable, "-c", LOOK, str(ROOT), plugin, str(path), json.dumps(variables)],
+            [sys.executable, "-c", LOOK, str(ROOT), plugin, str(path), json.dumps(variables), options],
             capture_output=True,
             text=True,
             check=True,
@@ -97,3 +99,13 @@ def test_a_template_that_is_not_there_is_named(look: Look) -> None:
     text, complaint = look(OWN, None)
     assert text is None
     assert "a.conf.j2 is not among those of the role" in complaint
+
+
+def test_a_template_of_another_role_is_found_wherever_the_variable_is_templated(look: Look) -> None:
+    name = "etc/systemd/system/user-delegate.conf.j2"
+    text, _ = look(OWN, None, name, ", role='docker'")
+    assert text
+    assert text.endswith("Delegate=cpu cpuset io memory pids\n")
+    text, complaint = look(OWN, None, name, ", role='nodejs'")
+    assert text is None
+    assert f"{name} is not among those of the role nodejs." in complaint

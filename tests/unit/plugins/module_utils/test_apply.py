@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _settings, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _merge, _settings, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -1000,3 +1000,184 @@ def test_what_a_killed_run_left_unfinished_is_swept_away_with_its_secrets(host: 
         assert killed(lambda n=n: host.deploy(settings={"a": n}, secrets={"TOKEN": str(n) * 20}), n, after=False)
         host.deploy(settings={"a": n}, secrets={"TOKEN": str(n) * 20})
         assert [path.name for path in host.root.rglob(".*")] == [], n
+
+
+# ---- the preview, by which the preflight tells whether there is anything to do ------------------------
+
+
+def preview(host: Host, *, reader: str = "", **wish: Any) -> dict[str, Any]:
+    params = host.parameters(**wish)
+    return _apply.preview(params, reader=reader or params["release"])
+
+
+def outcome(action: Callable[[], dict[str, Any]]) -> dict[str, Any] | str:
+    try:
+        return action()
+    except OpenClawError as error:
+        return str(error)
+
+
+GIVEN: dict[str, Any] = {"settings": {"a": 1}, "secrets": {"TOKEN": "s" * 20}}
+
+
+@pytest.mark.parametrize(
+    ("wish", "changed"),
+    [
+        pytest.param({}, False, id="the-same"),
+        pytest.param({"settings": {"a": 2}}, True, id="a-value"),
+        pytest.param({"settings": {}}, True, id="a-key-that-goes"),
+        pytest.param({"settings": {"a": 1, "b": None}}, False, id="the-absence-of-what-is-absent"),
+        pytest.param({"settings": {"a": None}}, True, id="the-absence-of-what-is-there"),
+        pytest.param({"defaults": {"a": 2}}, False, id="a-default-that-is-overridden"),
+        pytest.param({"defaults": {"b": 2}}, True, id="a-default"),
+        pytest.param({"secrets": {"TOKEN": "t" * 20}}, True, id="a-secret"),
+        pytest.param({"secrets": {}}, True, id="a-secret-that-goes"),
+        pytest.param({"generate": ["TOKEN"]}, False, id="a-secret-to-make-that-is-given"),
+        pytest.param({"generate": ["MADE"]}, True, id="a-secret-to-make"),
+        pytest.param({"settings": {"token": "plain-secret-1"}}, True, id="a-plain-secret-which-is-noted"),
+        pytest.param({"settings": {"a": "${NONE}"}}, None, id="an-undefined-variable"),
+        pytest.param({"settings": {"a": _settings.secret_ref("NONE")}}, None, id="a-secret-that-is-not-given"),
+        pytest.param({"settings": {"meta": {}, "monitoring": {"x": 1}}}, None, id="two-keys-that-are-refused"),
+        pytest.param({"secrets": {"no name": "x" * 9}}, None, id="a-name-that-is-refused"),
+    ],
+)
+@pytest.mark.parametrize("refused", [False, True], ids=["", "refused-by-the-release"])
+def test_a_preview_predicts_what_check_mode_predicts(
+    host: Host, wish: dict[str, Any], changed: bool | None, refused: bool
+) -> None:
+    host.deploy(**GIVEN)
+    host.release.warnings.append("plugin not found")
+    host.release.issues += [{"path": "a", "message": "Invalid input"}] if refused else []
+    before, given = host.tree(), {**GIVEN, **wish}
+    unchanged = copy.deepcopy(given)
+    expected = outcome(lambda: host.run(check_mode=True, **given))
+    host.release.seen.clear()
+    found = outcome(lambda: preview(host, **given))
+    assert host.tree() == before
+    assert given == unchanged
+    if isinstance(expected, str):
+        assert changed is None or (changed and refused)
+        assert found == expected
+    else:
+        assert found == {"due": expected["changed"], "notes": expected["notes"]}
+        assert expected["changed"] is changed
+    assert len(host.release.seen) == bool(changed), "the release judges what would change"
+
+
+@pytest.mark.parametrize("name", ["settings", "secrets"])
+def test_a_wrong_mode_is_due(host: Host, name: str) -> None:
+    host.deploy(**GIVEN)
+    getattr(host, name).chmod(0o644)
+    before = host.tree()
+    assert host.run(check_mode=True, **GIVEN)["changed"] is True
+    assert preview(host, **GIVEN)["due"] is True
+    assert host.tree() == before
+
+
+def unconfirmed(host: Host) -> None:
+    host.deploy(settings={"a": 0}, secrets=GIVEN["secrets"])
+    host.run(**GIVEN)
+
+
+def unvalidated(host: Host) -> None:
+    host.deploy(**GIVEN)
+    journal = host.read(host.journal)
+    host.journal.write_text(json.dumps({**journal, "validated_by": "2026.9.5"}))
+
+
+def rewritten(host: Host) -> None:
+    host.deploy(**GIVEN)
+    host.write(host.settings.read_text() + "// by hand")
+
+
+def left_over(host: Host) -> None:
+    host.deploy(**GIVEN)
+    host.secrets.with_name("secrets.json.previous").write_text("{}")
+
+
+@pytest.mark.parametrize("prepare", [unconfirmed, unvalidated, rewritten, left_over])
+def test_what_is_not_settled_is_due_without_a_change(host: Host, prepare: Callable[[Host], None]) -> None:
+    prepare(host)
+    before = host.tree()
+    assert host.run(check_mode=True, **GIVEN)["changed"] is False
+    host.release.seen.clear()
+    assert preview(host, **GIVEN)["due"] is True
+    assert host.tree() == before
+    assert len(host.release.seen) == (prepare is unvalidated)
+    host.deploy(**GIVEN)
+    assert preview(host, **GIVEN)["due"] is False
+
+
+def test_on_a_fresh_host_all_is_due_and_judged_without_a_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.release, "installed", False)
+    for path in (host.settings.parent, host.secrets.parent):
+        path.rmdir()
+    fresh = {**GIVEN, "owner": "no-such-account", "generate": ["MADE"]}
+    assert preview(host, **fresh) == {"due": True, "notes": []}
+    with pytest.raises(OpenClawError, match=r"gateway_settings\.meta: OpenClaw keeps this key"):
+        preview(host, **{**fresh, "settings": {"meta": {}}})
+    assert (host.tree(), host.release.seen) == ({}, [])
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_a_preview_of_a_file_that_cannot_be_read_tells_the_choices_unless_a_release_may_read_it(
+    host: Host, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(host, content)
+    before = host.tree()
+    expected = outcome(lambda: host.run(settings={"a": 3}, check_mode=True))
+    assert isinstance(expected, str)
+    assert outcome(lambda: preview(host, settings={"a": 3})) == expected
+    for recover in ("previous", "discard"):
+        assert preview(host, settings={"a": 3}, recover=recover)["due"] is True
+    monkeypatch.setattr(host.release, "installed", False)
+    assert preview(host, settings={"a": 3}) == {"due": True, "notes": []}
+    assert host.tree() == before
+
+
+def test_the_release_that_runs_reads_what_the_desired_one_cannot_yet(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.deploy(**GIVEN)
+    host.write(host.settings.read_text() + "// by hand")
+    running = str(host.root / "releases/2026.9.5")
+    monkeypatch.setattr(host.release, "installed", property(lambda release: release.path == running))
+    read: list[str] = []
+    parse = host.release.parse_json5
+
+    def noted(release: Any, content: bytes) -> Any:
+        read.append(release.version)
+        return parse(release, content)
+
+    monkeypatch.setattr(host.release, "parse_json5", noted)
+    host.release.seen.clear()
+    before = host.tree()
+    assert preview(host, reader=running, **GIVEN)["due"] is True
+    # It does not judge: another release may take what it refuses.
+    assert (read, host.release.seen) == (["2026.9.5"], [])
+    assert host.tree() == before
+
+
+@settings(
+    max_examples=settings.get_profile("laws").max_examples // AT_ONCE,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(WORLDS, min_size=AT_ONCE, max_size=AT_ONCE))
+def test_something_is_due_exactly_where_a_run_writes_something(
+    host_in_memory: Host, worlds: list[tuple[tuple[dict[str, Any], ...], bool]]
+) -> None:
+    host = host_in_memory
+    ours = _merge.overlay(host.parameters()["owned"], {"secrets": {"providers": {"clawops": {"timeoutMs": 5000}}}})
+    for (applied, desired, live), deployed_before in worlds:
+        if deployed_before:
+            applied, live = _merge.overlay(applied, ours), {**live, **ours}
+        host.write(live)
+        journal = {"applied": applied, "secrets": [], "validated_by": "2026.9.6"}
+        host.journal.write_text(json.dumps(journal))
+        before = host.tree()
+        due = preview(host, settings=desired)["due"]
+        assert host.tree() == before
+        host.run(settings=desired)
+        assert due is (host.tree() != before)
+        host.run(state="confirmed")
+        assert preview(host, settings=desired)["due"] is False

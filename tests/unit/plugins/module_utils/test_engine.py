@@ -67,9 +67,9 @@ WORLDS = st.binary(min_size=2, max_size=18).map(world)
 
 
 def applied_once(sides: World) -> World:
-    """The world after a run: the file is as wished, and the wish is noted."""
-    wish, live = _engine.settle(**sides._asdict())
-    return sides._replace(applied=wish, live=live)
+    """The world after a run: the file is in sync, and what was desired is noted."""
+    desired, live = _engine.daemon_settings(**sides._asdict())
+    return sides._replace(applied=desired, live=live)
 
 
 def exactly(value: Any) -> str:
@@ -108,14 +108,14 @@ def test_foreign_keys_survive(sides: World) -> None:
 
 
 @given(WORLDS)
-def test_a_default_never_replaces_what_somebody_had_before(sides: World) -> None:
+def test_a_default_never_replaces_what_the_operator_had_before(sides: World) -> None:
     result = applied_once(sides).live
     for key in sides.defaults.keys() & sides.live.keys() - sides.options.keys() - sides.applied.keys():
         assert exactly(result[key]) == exactly(sides.live[key]), key
 
 
 @given(WORLDS)
-def test_a_default_never_replaces_what_somebody_made_of_it(sides: World) -> None:
+def test_a_default_never_replaces_what_the_operator_made_of_it(sides: World) -> None:
     sides = sides._replace(applied={**sides.applied, **sides.defaults})
     result = applied_once(sides).live
     for key in sides.defaults.keys() & sides.live.keys() - sides.options.keys():
@@ -149,14 +149,14 @@ def test_an_option_always_wins_and_null_removes(sides: World) -> None:
 
 
 @given(WORLDS)
-def test_what_was_ours_and_is_no_longer_wished_for_goes(sides: World) -> None:
+def test_what_was_ours_and_is_no_longer_desired_goes(sides: World) -> None:
     result = applied_once(sides).live
     spoken = sides.defaults.keys() | sides.options.keys()
     for path, value in _merge.leaves(sides.applied):
         if path[0] in spoken or value is None:
             continue
         left = _merge.lookup(result, path)
-        # Of an object that was wished without keys only the object goes, not what others put into it.
+        # Of an object that was desired without keys only the object goes, not what others put into it.
         assert left is MISSING or (value == {} and left != {}), path
 
 
@@ -184,7 +184,7 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
         pytest.param({}, {}, {}, LOG, id="an-empty-file"),
         pytest.param({}, {}, {"debug": True}, {"debug": True, **LOG}, id="a-foreign-key"),
         pytest.param({"debug": True}, {}, {}, {**LOG, "debug": True}, id="an-option-beside-the-defaults"),
-        pytest.param({}, {}, {**LOG, "log-driver": "local"}, {**LOG, "log-driver": "local"}, id="somebodys-value"),
+        pytest.param({}, {}, {**LOG, "log-driver": "local"}, {**LOG, "log-driver": "local"}, id="the-operators-value"),
         pytest.param({"log-driver": "local"}, {}, {"log-driver": "x"}, {**LOG, "log-driver": "local"}, id="an-option"),
         pytest.param({"log-driver": None}, LOG, LOG, {"log-opts": LOG["log-opts"]}, id="null-takes-a-default-away"),
         pytest.param({"a": None}, {}, {"a": 1, **LOG}, LOG, id="null-takes-a-foreign-key-away"),
@@ -205,21 +205,21 @@ LOG: Settings = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max
             LOG,
             {**LOG, "log-driver": "local"},
             {**LOG, "log-driver": "local"},
-            id="a-default-that-somebody-changed",
+            id="a-default-that-the-operator-changed",
         ),
         pytest.param(
             {},
             LOG,
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
-            id="a-default-to-which-somebody-added",
+            id="a-default-to-which-the-operator-added",
         ),
         pytest.param(
             {},
             {**LOG, "log-opts": {**LOG["log-opts"], "tag": "x"}},
             {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "tag": "x"}},
             {**LOG, "log-opts": {"max-size": "1g", "max-file": "3", "tag": "x"}},
-            id="an-option-in-what-somebody-changed-is-theirs-too",
+            id="an-option-in-what-the-operator-changed-is-theirs-too",
         ),
         pytest.param(
             {"log-opts": {"env": "A"}},
@@ -237,7 +237,7 @@ def test_desired(options: Settings, applied: Settings, live: Settings, result: S
 @pytest.mark.parametrize(
     ("options", "live", "result"),
     [
-        pytest.param({}, {"log-driver": "local"}, {**LOG, "log-driver": "local"}, id="somebodys-value"),
+        pytest.param({}, {"log-driver": "local"}, {**LOG, "log-driver": "local"}, id="the-operators-value"),
         pytest.param({"log-driver": None}, {}, {"log-opts": LOG["log-opts"]}, id="null-for-a-default"),
         pytest.param(
             {"log-opts": {"max-file": None}},
@@ -247,13 +247,13 @@ def test_desired(options: Settings, applied: Settings, live: Settings, result: S
         ),
     ],
 )
-def test_a_wish_settles_at_once(options: Settings, live: Settings, result: Settings) -> None:
+def test_one_run_is_enough(options: Settings, live: Settings, result: Settings) -> None:
     once = applied_once(World(LOG, options, {}, live))
     assert exactly(once.live) == exactly(result)
     assert exactly(applied_once(once).live) == exactly(result)
 
 
-def test_an_option_inside_somebodys_object_settles_at_once() -> None:
+def test_one_run_is_enough_for_an_option_inside_an_object_of_the_operators() -> None:
     once = applied_once(World(LOG, {"log-opts": {"max-size": "1g"}}, {}, {"log-opts": {"max-size": "50m"}}))
     assert once.live["log-opts"]["max-size"] == "1g"
     assert exactly(applied_once(once).live) == exactly(once.live)
@@ -270,8 +270,8 @@ JSON = st.recursive(
 
 @settings(max_examples=200)
 @given(st.dictionaries(st.text(), JSON, max_size=4))
-def test_what_is_written_is_read_again(wish: Settings) -> None:
-    assert json.dumps(_engine.parse("daemon.json", _engine.render(wish))) == json.dumps(wish)
+def test_what_is_written_is_read_again(settings: Settings) -> None:
+    assert json.dumps(_engine.parse("daemon.json", _engine.render(settings))) == json.dumps(settings)
 
 
 def test_it_is_written_for_people() -> None:
@@ -350,7 +350,7 @@ def routes(*lines: str) -> str:
         pytest.param(
             routes(ETH0.replace("eth0", "mybr-0")), ["192.0.2.0/24"], id="only-the-beginning-of-a-name-counts"
         ),
-        pytest.param(routes(ETH0.replace("eth0", "br-lan")), ["192.0.2.0/24"], id="somebodys-own-bridge"),
+        pytest.param(routes(ETH0.replace("eth0", "br-lan")), ["192.0.2.0/24"], id="the-operators-own-bridge"),
         pytest.param(
             routes(
                 "tun0\t00000000\t0100080A\t0003\t0\t0\t0\t00000080", "tun0\t00000080\t0100080A\t0003\t0\t0\t0\t00000080"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import tempfile
@@ -328,6 +329,82 @@ class TestDescribe:
         assert _files.describe(str(file))["state"] == "other"
 
 
+class TestJournal:
+    """What a run leaves behind that is to be proven, so that one after it can go back."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        return str(tmp_path / "unproven.json")
+
+    def test_what_was_written_is_read_and_closed_to_others(self, path: str) -> None:
+        entries = [{"path": "/a", "state": "file", "content": "ü\n", "mode": "0644"}, {"path": "/b", "state": "absent"}]
+        _files.write_journal(path, [])
+        _files.write_journal(path, entries)
+        assert _files.read_journal(path) == entries
+        assert os.stat(path).st_mode & 0o7777 == 0o600
+        assert os.listdir(os.path.dirname(path)) == ["unproven.json"]
+
+    def test_without_a_journal_there_is_nothing_to_undo(self, path: str) -> None:
+        assert _files.read_journal(path) == []
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param(b"", id="empty"),
+            pytest.param(b'[{"path": "/a", "sta', id="torn"),
+            pytest.param(b"{}[]", id="two-things"),
+            pytest.param(b'{"path": "/a", "state": "absent"}', id="no-list"),
+            pytest.param(b'"/a"', id="a-text"),
+            pytest.param(b"null", id="nothing"),
+            pytest.param(b"7", id="a-number"),
+            pytest.param(b'["/a"]', id="a-list-of-texts"),
+            pytest.param(b'[{"path": "/a"}]', id="without-a-state"),
+            pytest.param(b'[{"state": "absent"}]', id="without-a-path"),
+            pytest.param(b'[{"path": null, "state": "absent"}]', id="with-another-path"),
+            pytest.param(b'[{"path": "/a", "state": 1}]', id="with-another-state"),
+            pytest.param(b"[\xff]", id="no-text"),
+        ],
+    )
+    def test_one_that_cannot_be_understood_is_refused_and_left(self, path: str, content: bytes) -> None:
+        Path(path).write_bytes(content)
+        with pytest.raises(OpenClawError) as refused:
+            _files.read_journal(path)
+        assert refused.value.subject == path
+        assert "remove it" in refused.value.remedy
+        assert Path(path).read_bytes() == content
+
+    @pytest.mark.parametrize(
+        "put",
+        [
+            pytest.param(lambda path: os.mkdir(path), id="a-directory"),
+            pytest.param(lambda path: os.symlink("/etc/passwd", path), id="a-link"),
+            pytest.param(lambda path: os.mkfifo(path), id="a-pipe"),
+        ],
+    )
+    def test_what_is_no_plain_file_is_not_followed(self, path: str, put: Callable[[str], None]) -> None:
+        put(path)
+        with pytest.raises(OpenClawError) as refused:
+            _files.read_journal(path)
+        assert refused.value.subject == path
+
+    def test_one_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            OpenClawError, match=r"none/unproven\.json: could not be written: No such file or directory\. "
+        ):
+            _files.write_journal(str(tmp_path / "none/unproven.json"), [])
+
+    def test_of_two_ways_back_the_earlier_one_is_gone(self) -> None:
+        earlier = [{"path": "/a", "state": "file", "content": "first"}, {"path": "/b", "state": "absent"}]
+        later = [{"path": "/b", "state": "file", "content": "x"}, {"path": "/c", "state": "absent"}, {"path": "/a"}]
+        assert _files.joined(earlier, later) == [*earlier, {"path": "/c", "state": "absent"}]
+        assert _files.joined([], later) == later
+        assert _files.joined(earlier, []) == earlier
+
+    def test_a_directory_comes_before_what_is_in_it_whichever_run_removed_them(self) -> None:
+        inner, outer = {"path": "/a/b/c", "state": "file"}, {"path": "/a/b", "state": "directory"}
+        assert _files.joined([inner], [outer]) == _files.joined([outer], [inner]) == [outer, inner]
+
+
 # A small world: names below each other, so that directories come to hold things.
 NAMES = ["a", "b", "a/c", "a/d", "a/c/e"]
 THING = st.sampled_from(["absent", "directory", "file", "link"])
@@ -372,4 +449,25 @@ def test_undo_brings_back_what_was_there(before: dict[str, _files.Entry], after:
             return
         assert _files.plan(placed(root, after)) == []
         apply([wish(**entry) for entry in _files.undo(changes)])
+        assert seen(root) == was
+
+
+@given(before=things(), first=things(), done=st.integers(0, len(NAMES)), second=things())
+def test_undo_after_an_interrupted_run_brings_back_what_was_there_before_that(
+    before: dict[str, _files.Entry], first: dict[str, _files.Entry], done: int, second: dict[str, _files.Entry]
+) -> None:
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        apply(placed(root, before))
+        was = seen(root)
+        try:
+            _files.plan(placed(root, second))
+            changes = _files.plan(placed(root, first))
+            journal = json.loads(json.dumps(_files.undo(changes)))
+            for change in changes[:done]:
+                _files.carry_out(change)
+            back = _files.joined(journal, _files.undo(apply(placed(root, second))))
+        except OpenClawError:
+            return  # one kind of thing in the place of another: no run could make it of what was there
+        apply([wish(**entry) for entry in back])
         assert seen(root) == was

@@ -95,24 +95,26 @@ def test_a_gateway_that_answers_as_the_real_one_does_is_healthy():
     assert (verdict.verdict, verdict.reasons, verdict.version) == ("healthy", [], "2026.9.6")
     assert verdict.checks == {
         **dict.fromkeys(health.CHECKS, "passed"),
-        **dict.fromkeys(("state", "certificate", "client_certificate", "door", "expiry", "tailnet"), "not_run"),
+        **dict.fromkeys(
+            ("state", "certificate", "client_certificate", "health_directory", "mtls", "expiry", "tailnet"), "not_run"
+        ),
     }
 
 
 def test_a_node_of_a_tailnet_counts_where_it_is_asked():
-    well = health.judge(seen(node_trouble=""))
+    well = health.judge(seen(node_problem=""))
     assert (well.verdict, well.checks["tailnet"]) == ("healthy", "passed")
-    lost = health.judge(seen(node_trouble="its key has expired", node_remedy="Join again."))
-    assert (lost.verdict, lost.checks["tailnet"]) == ("degraded", "failed")
-    assert lost.reasons == ["the node of the tailnet: its key has expired. Join again."]
+    gone = health.judge(seen(node_problem="its key has expired", node_remedy="Join again."))
+    assert (gone.verdict, gone.checks["tailnet"]) == ("degraded", "failed")
+    assert gone.reasons == ["the node of the tailnet: its key has expired. Join again."]
 
 
 def test_a_gateway_whose_directory_was_removed_serves_and_is_unhealthy():
-    well = health.judge(seen(lost=[]))
+    well = health.judge(seen(missing=[]))
     assert (well.verdict, well.checks["state"]) == ("healthy", "passed")
-    lost = health.judge(seen(unit="u.service", lost=["/state"]))
-    assert (lost.verdict, lost.checks["state"]) == ("unhealthy", "failed")
-    assert [reason.startswith("unit u.service: its working directory was removed") for reason in lost.reasons] == [True]
+    gone = health.judge(seen(unit="u.service", missing=["/state"]))
+    assert (gone.verdict, gone.checks["state"]) == ("unhealthy", "failed")
+    assert [reason.startswith("unit u.service: its working directory was removed") for reason in gone.reasons] == [True]
 
 
 @pytest.mark.parametrize(
@@ -172,14 +174,14 @@ def test_a_gateway_whose_directory_was_removed_serves_and_is_unhealthy():
             "degraded",
             "client_certificate",
             "not shown",
-            id="stranger-not-shown-refused",
+            id="anonymous-client-not-shown-refused",
         ),
         pytest.param(
             seen(client_certificate=Probe(502, None, 1.0, detail="text/html")),
             "degraded",
             "client_certificate",
             "answered 502",
-            id="stranger-met-another-error",
+            id="anonymous-client-met-another-error",
         ),
         # unhealthy: it must not be used
         pytest.param(
@@ -302,21 +304,21 @@ def test_a_gateway_whose_directory_was_removed_serves_and_is_unhealthy():
             "unhealthy",
             "wrong_credential",
             "a random credential is accepted",
-            id="wrong-credential-past-the-door",
+            id="wrong-credential-accepted",
         ),
         pytest.param(
             seen(client_certificate=REAL["startupz"]),
             "unhealthy",
             "client_certificate",
             "without a client certificate: the gateway answers",
-            id="stranger-let-in",
+            id="anonymous-client-let-in",
         ),
         pytest.param(
             seen(client_certificate=Probe(503, STARTING, 1.0)),
             "unhealthy",
             "client_certificate",
             "the gateway answers",
-            id="stranger-let-in-while-starting",
+            id="anonymous-client-let-in-while-starting",
         ),
         # unreachable: nothing to talk to
         pytest.param(unreached(failed("refused", "")), "unreachable", "startupz", "nothing listens there", id="down"),
@@ -351,9 +353,13 @@ def test_one_fault_gives_one_verdict_with_its_reason(observations, level, check,
         pytest.param(seen(version=None), id="any-version"),
         pytest.param(seen(days_left=21), id="just-enough-days"),
         pytest.param(seen(readyz=Probe(200, {"ready": True}, 1.0)), id="remote-readiness-without-detail"),
-        pytest.param(seen(client_certificate=failed("tls", "alert certificate required")), id="stranger-alerted"),
-        pytest.param(seen(client_certificate=failed("closed", "")), id="stranger-hung-up-on"),
-        pytest.param(seen(client_certificate=Probe(400, None, 1.0, detail="text/html")), id="stranger-gets-400"),
+        pytest.param(
+            seen(client_certificate=failed("tls", "alert certificate required")), id="anonymous-client-alerted"
+        ),
+        pytest.param(seen(client_certificate=failed("closed", "")), id="anonymous-client-hung-up-on"),
+        pytest.param(
+            seen(client_certificate=Probe(400, None, 1.0, detail="text/html")), id="anonymous-client-gets-400"
+        ),
         pytest.param(seen(websocket=None, wrong_credential=None, authenticated_call=None), id="checks-switched-off"),
     ],
 )
@@ -663,18 +669,19 @@ def test_whatever_a_server_says_there_is_a_verdict_flat_figures_and_no_secret(an
 
 
 def through(**changes: object) -> Observations:
-    """A healthy gateway with a healthy door; changes are to what is seen through the door."""
+    """A healthy gateway with a healthy mTLS proxy; changes are to what is seen through the proxy."""
     inside = seen(
         **{"readyz": None, "healthz": None, "version": None, "wrong_credential": None, "days_left": 300, **changes}
     )
     inside.url = "https://gateway.example.com:443"
-    return seen(door=inside, expiring={"authority": 3000, "revocation_list": 100, "clients": 300})
+    return seen(mtls=inside, described=1, expiring={"ca": 3000, "revocation_list": 100, "clients": 300})
 
 
-def test_a_door_that_opens_and_has_time_left_is_healthy():
+def test_an_mtls_proxy_that_works_and_has_time_left_is_healthy():
     verdict = health.judge(through(client_certificate=Probe(400, None, 1.0)))
     assert (verdict.verdict, verdict.reasons) == ("healthy", [])
-    assert {verdict.checks[name] for name in ("door", "certificate", "client_certificate", "expiry")} == {"passed"}
+    looked_at = ("health_directory", "mtls", "certificate", "client_certificate", "expiry")
+    assert {verdict.checks[name] for name in looked_at} == {"passed"}
     assert verdict.figures["certificate_days_left"] == 300
     assert verdict.figures["revocation_list_days_left"] == 100
 
@@ -682,27 +689,27 @@ def test_a_door_that_opens_and_has_time_left_is_healthy():
 @pytest.mark.parametrize(
     ("changes", "level", "check", "words"),
     [
-        pytest.param({"startupz": failed("refused", "")}, "unhealthy", "door", "nothing listens there", id="closed"),
+        pytest.param({"startupz": failed("refused", "")}, "unhealthy", "mtls", "nothing listens there", id="closed"),
         pytest.param(
             {"startupz": Probe(403, {"error": {"type": "proxy_attribution_required"}}, 1.0)},
             "unhealthy",
-            "door",
+            "mtls",
             "does not trust the proxy",
             id="not-trusted",
         ),
-        pytest.param({"startupz": PAGE}, "unhealthy", "door", "not OpenClaw's", id="another-site"),
-        pytest.param({"websocket": PAGE}, "degraded", "door", "no connect.challenge", id="no-upgrade"),
+        pytest.param({"startupz": PAGE}, "unhealthy", "mtls", "not OpenClaw's", id="another-site"),
+        pytest.param({"websocket": PAGE}, "degraded", "mtls", "no connect.challenge", id="no-upgrade"),
         pytest.param({"days_left": 3}, "degraded", "certificate", "3 days left", id="expires"),
         pytest.param(
             {"client_certificate": Probe(200, {"ok": True, "status": "started"}, 1.0)},
             "unhealthy",
             "client_certificate",
             "the gateway answers",
-            id="open-to-anybody",
+            id="open-to-anonymous-clients",
         ),
     ],
 )
-def test_a_door_that_does_not_open_as_it_should_is_told_of(changes, level, check, words):
+def test_an_mtls_proxy_that_does_not_work_is_told_of(changes, level, check, words):
     verdict = health.judge(through(**changes))
     assert verdict.verdict == level
     assert verdict.checks[check] == "failed"
@@ -712,14 +719,14 @@ def test_a_door_that_does_not_open_as_it_should_is_told_of(changes, level, check
 @pytest.mark.parametrize(
     ("name", "days", "level", "words"),
     [
-        ("authority", 20, "degraded", "rotate=mtls_ca"),
-        ("authority", -1, "unhealthy", "it has expired"),
+        ("ca", 20, "degraded", "rotate=mtls_ca"),
+        ("ca", -1, "unhealthy", "it has expired"),
         ("revocation_list", 20, "degraded", "20 days left"),
         ("revocation_list", -1, "unhealthy", "nginx refuses every client"),
         ("clients", -1, "degraded", "it has expired"),
     ],
 )
-def test_what_the_door_needs_and_what_expires_is_told_of(name, days, level, words):
+def test_what_the_mtls_proxy_needs_and_what_expires_is_told_of(name, days, level, words):
     observations = through()
     observations.expiring[name] = days
     verdict = health.judge(observations)
@@ -727,6 +734,16 @@ def test_what_the_door_needs_and_what_expires_is_told_of(name, days, level, word
     assert [reason for reason in verdict.reasons if words in reason]
 
 
-def test_a_door_that_cannot_be_looked_at_is_told_of():
-    verdict = health.judge(seen(door_problem="door /x: it cannot be used: no. Run site.yml again."))
-    assert (verdict.verdict, verdict.checks["door"]) == ("unhealthy", "failed")
+@pytest.mark.parametrize(
+    ("problem", "check"),
+    [
+        pytest.param({"mtls_problem": "/x/mtls.json: it cannot be used: no. Run site.yml again."}, "mtls", id="mtls"),
+        pytest.param(
+            {"health_problems": ["/x/a.json: it is not valid JSON. Remove it."]}, "health_directory", id="a-description"
+        ),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told_of(problem: dict[str, object], check: str) -> None:
+    verdict = health.judge(seen(**problem))
+    assert (verdict.verdict, verdict.checks[check]) == ("unhealthy", "failed")
+    assert verdict.reasons[0].startswith("/x/")

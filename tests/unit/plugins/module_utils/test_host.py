@@ -193,6 +193,38 @@ def test_a_real_package_is_found() -> None:
     assert _host.package_version(_host.read_text("/var/lib/dpkg/status"), "dpkg") == asked.stdout
 
 
+@pytest.mark.parametrize(
+    ("status", "there"),
+    [
+        pytest.param("install ok installed", True, id="installed"),
+        pytest.param("hold ok installed", True, id="held"),
+        pytest.param("deinstall ok config-files", False, id="removed"),
+        pytest.param("install ok unpacked", False, id="half-way"),
+        pytest.param("install reinstreq half-installed", False, id="broken"),
+    ],
+)
+def test_package_versions(status: str, there: bool) -> None:
+    others = {"nodejs-doc": "1.2.3", "npm": "9.9.9"}
+    expected = {**others, "nodejs": "24.21.0-1nodesource1"} if there else others
+    assert _host.package_versions(STATUS.format(status=status)) == expected
+
+
+@pytest.mark.parametrize("status", ["", "\n", "\n\n\n\n", "Package: a\n\n", "Version: 1\n"])
+def test_a_list_without_a_whole_paragraph_has_no_packages(status: str) -> None:
+    assert _host.package_versions(status) == {}
+
+
+def test_all_real_packages_are_found() -> None:
+    format_ = "${db:Status-Want} ${db:Status-Status} ${Package} ${Version}\n"
+    asked = subprocess.run(["dpkg-query", "-W", "-f", format_], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in asked.stdout.splitlines()]
+    there = {(name, version) for want, state, name, version in rows if state == "installed" and want != "deinstall"}
+    found = _host.Host().packages
+    # A package of two architectures has two versions, which are the same as a rule.
+    assert set(found) == {name for name, _version in there}
+    assert set(found.items()) <= there
+
+
 MOUNTS = r"""22 1 254:1 / / ro,relatime shared:1 - ext4 /dev/vda1 rw
 23 22 254:1 /var/lib/openclaw/main /var/lib/openclaw/main rw,nosuid - ext4 /dev/vda1 rw
 24 22 254:1 /a /srv/a\040b rw,relatime - ext4 /dev/vda1 rw
@@ -266,6 +298,90 @@ def test_a_process_that_ends_while_it_is_looked_at_does_not_disturb(monkeypatch:
     monkeypatch.setattr(_host, "processes", lambda: iter([2**22 + 1]))
     assert _host.main_process("our.service") == 0
     assert _host.owner_of("1") == (0, "")
+
+
+class Looks:
+    """A host of texts, which notes how often each is read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
+        self.texts = {f"/{name.replace('_', '/')}": text for name, text in texts.items()}
+        self.read: list[str] = []
+        monkeypatch.setattr(_host, "read_text", self.text)
+        monkeypatch.setattr(_host, "processes", self.processes)
+
+    def text(self, path: str) -> str:
+        self.read.append(path)
+        return self.texts.get(path, "")
+
+    def processes(self) -> list[int]:
+        self.read.append("/proc")
+        return sorted({int(path.split("/")[2]) for path in self.texts if path.split("/")[2].isdigit()})
+
+
+class TestHost:
+    """One look: whatever is asked for is read once, and nothing else is."""
+
+    def test_nothing_is_read_before_it_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks = Looks(monkeypatch)
+        _host.Host()
+        assert looks.read == []
+
+    def test_each_file_and_table_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        status = STATUS.format(status="install ok installed")
+        looks = Looks(
+            monkeypatch, var_lib_dpkg_status=status, proc_meminfo=MEMINFO, proc_net_tcp=TCP, proc_net_tcp6=TCP6
+        )
+        host = _host.Host()
+        for _again in range(2):
+            assert host.packages["nodejs"] == "24.21.0-1nodesource1"
+            assert host.text("/var/lib/dpkg/status") == status
+            assert host.memory_mb == 2014424 // 1024
+            assert host.listeners == [*_host.listeners(TCP), *_host.listeners(TCP6)]
+            assert host.text("/nowhere") == ""
+        expected = ["/var/lib/dpkg/status", "/proc/meminfo", "/proc/net/tcp", "/proc/net/tcp6", "/nowhere"]
+        assert looks.read == expected
+
+    def test_another_look_reads_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks = Looks(monkeypatch, proc_meminfo=MEMINFO)
+        assert _host.Host().memory_mb
+        looks.texts["/proc/meminfo"] = ""
+        assert _host.Host().memory_mb == 0
+
+    def test_processes_are_looked_through_once_for_all_units(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ours, other = "0::/system.slice/our.service\n", "0::/system.slice/other.service\n"
+        looks = Looks(
+            monkeypatch,
+            proc_10_cgroup=ours,
+            proc_10_stat="10 (a) b) S 30 0",
+            proc_30_cgroup=ours,
+            proc_30_stat="30 (a) S 1 0",
+            proc_12_cgroup=other,
+            proc_12_stat="12 (a) S 30 0",
+            proc_14_cgroup="0::/user.slice\n",
+            proc_16_cgroup=other,  # it ends before its parent is read
+        )
+        host = _host.Host()
+        for _again in range(2):
+            assert (host.processes_of("our.service"), host.main_process("our.service")) == ([10, 30], 30)
+            assert (host.processes_of("other.service"), host.main_process("other.service")) == ([12, 16], 12)
+            assert (host.processes_of("no.service"), host.main_process("no.service")) == ([], 0)
+        assert sorted(looks.read) == sorted({*looks.read}), "it was read again"
+        assert "/proc/14/stat" not in looks.read
+
+    def test_what_was_found_before_is_known_and_stays_the_callers(self) -> None:
+        known = {"gateway": {"version": "1"}}
+        host = _host.Host(found=known)
+        host.found["nodejs"] = {}
+        assert (host.found["gateway"], known) == ({"version": "1"}, {"gateway": {"version": "1"}})
+        assert _host.Host().found == {}
+        assert _host.Host().module is None
+
+    def test_this_very_host(self, listen: Callable[[str], int]) -> None:
+        port = listen("127.0.0.1")
+        host = _host.Host()
+        assert host.memory_mb > 100
+        assert port in {listener.port for listener in host.listeners}
+        assert host.packages["dpkg"]
 
 
 def test_free_space_is_that_of_the_nearest_directory_that_exists(

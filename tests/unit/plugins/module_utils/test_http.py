@@ -412,7 +412,7 @@ def test_a_tls_handshake_has_the_same_deadline(authority):
         assert time.monotonic() - started < 3
 
 
-def test_a_client_certificate_opens_the_door_and_its_lack_does_not(authority):
+def test_a_client_with_a_certificate_is_answered_and_an_anonymous_one_is_not(authority):
     context = server_context(authority.issue("127.0.0.1"), clients=authority.ca_path)
     probe = authority.issue("probe")
     with served(says(OK), context) as place:
@@ -421,13 +421,13 @@ def test_a_client_certificate_opens_the_door_and_its_lack_does_not(authority):
         )
         assert client.request("/startupz").status == 200
         with pytest.raises(HttpFailure) as error:
-            client.stranger().request("/startupz")
+            client.anonymous().request("/startupz")
     assert error.value.kind in ("tls", "closed")
 
 
 def test_a_client_certificate_makes_no_sense_without_tls():
     with pytest.raises(OpenClawError, match="only be required with TLS"):
-        Client(url="http://127.0.0.1:1", timeout=1).stranger()
+        Client(url="http://127.0.0.1:1", timeout=1).anonymous()
 
 
 @pytest.mark.parametrize("argument", ["ca_path", "client_cert"])

@@ -32,7 +32,7 @@ class Made:
         name: str,
         by: Made | None = None,
         *,
-        is_authority: bool = False,
+        is_ca: bool = False,
         begins: datetime.datetime = NOW - DAY,
         days: int = 100,
         names: tuple[str, ...] = (),
@@ -48,7 +48,7 @@ class Made:
             issuer, self.name, self.key.public_key(), serial or x509.random_serial_number()
         )
         builder = builder.not_valid_before(begins).not_valid_after(begins + days * DAY)
-        builder = builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(is_ca, None), critical=True)
         if names:
             alternative = x509.SubjectAlternativeName([x509.DNSName(each) for each in names])
             builder = builder.add_extension(alternative, critical=False)
@@ -81,7 +81,7 @@ class Made:
         }
 
 
-CA = Made("Authority", is_authority=True)
+CA = Made("CA", is_ca=True)
 
 
 def test_a_certificate_is_read_with_all_that_matters() -> None:
@@ -90,8 +90,8 @@ def test_a_certificate_is_read_with_all_that_matters() -> None:
     assert (read.common_name, read.subject, read.serial) == ("alice", [{"CN": "alice"}], 300)
     assert read.names == {"DNS:gateway.example.com"}
     assert (read.not_before, read.not_after) == ((NOW - DAY).timestamp(), (NOW + 99 * DAY).timestamp())
-    assert not read.is_authority
-    assert _pki.certificate("it", CA.pem).is_authority
+    assert not read.is_ca
+    assert _pki.certificate("it", CA.pem).is_ca
 
 
 @pytest.mark.parametrize("text", ["", "none", CA.key_pem(), CA.pem.replace("M", "A", 3), CA.pem[:200]])
@@ -122,10 +122,11 @@ def test_a_key_that_does_not_open_is_refused(text: str, passphrase: str | None, 
 
 
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
-def test_only_the_authority_that_signed_is_the_issuer(kind: str) -> None:
-    ours, twin = (Made("Authority", is_authority=True, kind=kind) for _ in range(2))
-    certificates = [_pki.certificate("it", each.pem) for each in (ours, twin, Made("Another", is_authority=True))]
-    for signed in (Made("alice", ours).pem, ours.crl(1)):
+def test_only_the_ca_that_signed_is_the_issuer(kind: str) -> None:
+    ours, twin = (Made("CA", is_ca=True, kind=kind) for _ in range(2))
+    certificates = [_pki.certificate("it", each.pem) for each in (ours, twin, Made("Another", is_ca=True))]
+    (revocations,) = _pki.revocation_lists(ours.crl(1))
+    for signed in (_pki.certificate("it", Made("alice", ours).pem), revocations):
         assert [_pki.is_signed_by(signed, each) for each in certificates] == [True, False, False]
 
 
@@ -136,9 +137,9 @@ def test_revocation_lists_are_read_and_broken_ones_are_none() -> None:
     assert read.next_update == (NOW + 100 * DAY).timestamp()
 
 
-def test_the_authority_that_began_last_comes_first() -> None:
-    older = Made("Older", is_authority=True, begins=NOW - 9 * DAY)
-    found, errors = _pki.authorities([older.entry("ca-2"), CA.entry("ca-1"), older.entry("ca-3", key="")], None)
+def test_the_ca_that_began_last_comes_first() -> None:
+    older = Made("Older", is_ca=True, begins=NOW - 9 * DAY)
+    found, errors = _pki.cas([older.entry("ca-2"), CA.entry("ca-1"), older.entry("ca-3", key="")], None)
     assert ([(each.name, each.has_key) for each in found], errors) == (
         [("ca-1", True), ("ca-2", True), ("ca-3", False)],
         [],
@@ -149,13 +150,13 @@ def test_the_authority_that_began_last_comes_first() -> None:
     ("entry", "words"),
     [
         pytest.param(CA.entry(key=Made("x").key_pem()), "ca-1.key: it does not belong", id="key-of-another"),
-        pytest.param(Made("x").entry(), "it is not one of an authority", id="no-authority"),
+        pytest.param(Made("x").entry(), "it is not one of a CA", id="no-ca"),
         pytest.param({**CA.entry(), "certificate": "x"}, "ca-1.pem: there is no certificate", id="no-certificate"),
         pytest.param(CA.entry(key="x"), "ca-1.key: it cannot be read as a private key", id="no-key"),
     ],
 )
-def test_an_authority_that_does_not_hold_is_told_of(entry: dict[str, str], words: str) -> None:
-    found, errors = _pki.authorities([entry], None)
+def test_a_ca_that_cannot_be_used_is_told_of(entry: dict[str, str], words: str) -> None:
+    found, errors = _pki.cas([entry], None)
     assert (found, len(errors)) == ([], 1)
     assert words in str(errors[0])
     assert "PRIVATE" not in str(errors[0])

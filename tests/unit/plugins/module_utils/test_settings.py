@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is taught about settings, and what of them is never shown."""
+"""What is explained about settings, and what of them is never shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def at(path: str, value: Any) -> Settings:
     return settings
 
 
-# ---- lessons ---------------------------------------------------------------------------------------------
+# ---- retired keys ---------------------------------------------------------------------------------------------
 
 TAUGHT = {
     "agents-and-telegram-routing": {
@@ -65,13 +65,13 @@ def snippet(name: str) -> Settings:
     return settings
 
 
-def test_every_retired_snippet_has_its_lesson() -> None:
+def test_every_snippet_of_an_old_guide_is_covered() -> None:
     assert {path.stem for path in RETIRED.iterdir()} == set(TAUGHT)
 
 
 @pytest.mark.parametrize("name", TAUGHT)
-def test_a_retired_snippet_teaches_what_to_write_in_its_place(name: str) -> None:
-    errors = {error.subject: error for error in _settings.teach(snippet(name))}
+def test_a_retired_snippet_explains_what_to_write_in_its_place(name: str) -> None:
+    errors = {error.subject: error for error in _settings.retired(snippet(name))}
     assert set(errors) == {f"gateway_settings.{path}" for path in TAUGHT[name]}
     for path, remedy in TAUGHT[name].items():
         error = errors[f"gateway_settings.{path}"]
@@ -81,7 +81,7 @@ def test_a_retired_snippet_teaches_what_to_write_in_its_place(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "taught"),
+    ("path", "value", "explained"),
     [
         pytest.param("gateway.reload.mode", "hot", ["gateway.reload.mode"], id="retired-reload-mode-hot"),
         pytest.param("gateway.reload.mode", "restart", ["gateway.reload.mode"], id="retired-reload-mode-restart"),
@@ -96,17 +96,17 @@ def test_a_retired_snippet_teaches_what_to_write_in_its_place(name: str) -> None
         pytest.param("monitoring", None, [], id="a-wish-that-it-is-absent"),
     ],
 )
-def test_lessons(path: str, value: Any, taught: list[str]) -> None:
-    assert [error.subject for error in _settings.teach(at(path, value))] == [
-        f"gateway_settings.{key}" for key in taught
+def test_retired_keys(path: str, value: Any, explained: list[str]) -> None:
+    assert [error.subject for error in _settings.retired(at(path, value))] == [
+        f"gateway_settings.{key}" for key in explained
     ]
 
 
-@pytest.mark.parametrize("lesson", _settings.LESSONS, ids=lambda lesson: lesson.pattern)
-def test_every_lesson_can_be_learnt(lesson: _settings.Lesson) -> None:
-    path, _, value = lesson.pattern.replace("list.*", "list.0").replace("*", "x").partition("=")
-    assert (lesson.reason, lesson.remedy) in [
-        (error.reason, error.remedy) for error in _settings.teach(at(path, value or "x"))
+@pytest.mark.parametrize("key", _settings.RETIRED_KEYS, ids=lambda key: key.pattern)
+def test_every_retired_key_is_found(key: _settings.RetiredKey) -> None:
+    path, _, value = key.pattern.replace("list.*", "list.0").replace("*", "x").partition("=")
+    assert (key.reason, key.remedy) in [
+        (error.reason, error.remedy) for error in _settings.retired(at(path, value or "x"))
     ]
 
 

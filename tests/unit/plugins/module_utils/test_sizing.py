@@ -22,12 +22,12 @@ ROW = re.compile(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+|refused) \| (\d+|-) \| (\
 machines = st.builds(_sizing.Machine, st.integers(256, 1 << 20), st.integers(1, 256), st.integers(1, 20))
 
 
-def values(machine: _sizing.Machine, **wishes: int) -> dict[str, int]:
-    return {name: choice.value for name, choice in _sizing.size(machine, wishes).items()}
+def values(machine: _sizing.Machine, **desired: int) -> dict[str, int]:
+    return {name: choice.value for name, choice in _sizing.size(machine, desired).items()}
 
 
-def judged(machine: _sizing.Machine, **wishes: int) -> list[str]:
-    return [str(error) for error in _sizing.judge(machine, _sizing.size(machine, wishes), wishes)]
+def judged(machine: _sizing.Machine, **desired: int) -> list[str]:
+    return [str(error) for error in _sizing.judge(machine, _sizing.size(machine, desired), desired)]
 
 
 # ---- the document ------------------------------------------------------------------------------------------
@@ -92,16 +92,16 @@ def test_more_memory_never_gives_less(machine: _sizing.Machine, more: int) -> No
 
 
 @given(machines, st.dictionaries(st.sampled_from(LIMITS), st.integers(-10, 1 << 20)))
-def test_a_wish_stands_and_zero_leaves_the_choice(machine: _sizing.Machine, wishes: dict[str, int]) -> None:
-    limits = values(machine, **wishes)
-    assert {name: limits[name] for name, wish in wishes.items() if wish} == {
-        name: wish for name, wish in wishes.items() if wish
+def test_a_desired_value_is_taken_and_zero_leaves_the_choice(machine: _sizing.Machine, desired: dict[str, int]) -> None:
+    limits = values(machine, **desired)
+    assert {name: limits[name] for name, value in desired.items() if value} == {
+        name: value for name, value in desired.items() if value
     }
-    assert limits == values(machine, **{name: wish for name, wish in wishes.items() if wish})
+    assert limits == values(machine, **{name: value for name, value in desired.items() if value})
 
 
 @given(machines, st.integers(_sizing.START_MB, 1 << 20))
-def test_what_follows_from_a_wished_memory_max_fits_into_it(machine: _sizing.Machine, maximum: int) -> None:
+def test_what_follows_from_a_desired_memory_max_fits_into_it(machine: _sizing.Machine, maximum: int) -> None:
     assume(maximum <= machine.memory_mb)
     assert judged(machine, memory_max_mb=maximum) == []
 
@@ -112,7 +112,7 @@ SMALL = _sizing.Machine(1967, 1)
 
 
 @pytest.mark.parametrize(
-    ("machine", "wishes", "error"),
+    ("machine", "desired", "error"),
     [
         pytest.param(
             SMALL,
@@ -157,14 +157,14 @@ SMALL = _sizing.Machine(1967, 1)
     ],
 )
 def test_what_cannot_work_is_told_with_the_arithmetic(
-    machine: _sizing.Machine, wishes: dict[str, int], error: str
+    machine: _sizing.Machine, desired: dict[str, int], error: str
 ) -> None:
-    [told] = judged(machine, **wishes)
+    [told] = judged(machine, **desired)
     assert told.startswith(error)
 
 
 @pytest.mark.parametrize(
-    ("machine", "wishes"),
+    ("machine", "desired"),
     [
         pytest.param(SMALL, {"memory_max_mb": 1967}, id="all-of-the-host"),
         pytest.param(SMALL, {"memory_max_mb": 900}, id="just-enough-to-start"),
@@ -175,8 +175,8 @@ def test_what_cannot_work_is_told_with_the_arithmetic(
         pytest.param(_sizing.Machine(3900, 2, 5), {"memory_max_mb": 900}, id="shared-out-by-hand"),
     ],
 )
-def test_what_just_works_is_taken(machine: _sizing.Machine, wishes: dict[str, int]) -> None:
-    assert judged(machine, **wishes) == []
+def test_what_just_works_is_taken(machine: _sizing.Machine, desired: dict[str, int]) -> None:
+    assert judged(machine, **desired) == []
 
 
 def test_everything_is_said_at_once() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet
-from ansible_collections.clawops.openclaw.plugins.module_utils._tailnet import Node, Wish
+from ansible_collections.clawops.openclaw.plugins.module_utils._tailnet import Desired, Node
 
 # As tailscaled 1.102.5 says it of a node of Headscale.
 SELF: dict[str, Any] = {
@@ -44,8 +44,8 @@ def node(state: str = "Running", *, key: bool = True, health: list[str] | None =
     return Node(status, dict(PREFS), SERVED)
 
 
-def wish(**changes: Any) -> Wish:
-    return Wish(
+def desired(**changes: Any) -> Desired:
+    return Desired(
         **{
             "hostname": "",
             "tags": [],
@@ -63,8 +63,8 @@ def wish(**changes: Any) -> Wish:
     ("seen", "words"),
     [
         pytest.param(node(), "", id="well"),
-        pytest.param(node(Online=False), "it was removed from the tailnet, or the coordination server", id="lost"),
-        pytest.param(node(Online=False, health=[LOGGED_OUT]), "authkey expired", id="lost-and-told-why"),
+        pytest.param(node(Online=False), "it was removed from the tailnet, or the coordination server", id="removed"),
+        pytest.param(node(Online=False, health=[LOGGED_OUT]), "authkey expired", id="removed-and-told-why"),
         pytest.param(node("NeedsLogin", Expired=True), "its key has expired, or it was removed", id="expired"),
         pytest.param(
             node("NeedsLogin", key=False, health=[LOGGED_OUT]), f"it is not logged in ({LOGGED_OUT})", id="out"
@@ -77,33 +77,37 @@ def wish(**changes: Any) -> Wish:
         pytest.param(Node({"BackendState": None, "Self": None}, {}, {}), "tailscaled says nothing", id="no-words"),
     ],
 )
-def test_trouble_is_told_in_words(seen: Node, words: str) -> None:
-    told = _tailnet.trouble(seen)
+def test_a_problem_is_told_in_words(seen: Node, words: str) -> None:
+    told = _tailnet.problem(seen)
     assert (words in told) if words else (told == "")
     if told:
         assert _tailnet.remedy(seen).endswith(".")
 
 
 @pytest.mark.parametrize(
-    ("seen", "wished", "server_answers", "kind"),
+    ("seen", "asked", "server_answers", "kind"),
     [
-        pytest.param(NOTHING, wish(), True, "join", id="a-bare-host"),
-        pytest.param(node("NeedsLogin", key=False), wish(), True, "join", id="logged-out"),
-        pytest.param(node("NeedsLogin"), wish(), True, "rejoin", id="expired"),
-        pytest.param(node(Online=False), wish(), True, "rejoin", id="removed"),
-        pytest.param(node(Online=False), wish(), False, "none", id="the-server-is-away"),
-        pytest.param(node("Stopped"), wish(), True, "up", id="taken-down"),
-        pytest.param(node("Stopped"), wish(tags=["tag:x"]), True, "rejoin", id="taken-down-with-other-tags"),
-        pytest.param(node("Stopped", key=False), wish(), True, "join", id="never-joined-and-down"),
-        pytest.param(node(), wish(), True, "none", id="well"),
-        pytest.param(node(), wish(tags=["tag:gateway"]), True, "none", id="the-same-tags"),
-        pytest.param(node(Tags=["tag:b", "tag:a"]), wish(tags=["tag:a", "tag:b"]), True, "none", id="in-another-order"),
-        pytest.param(node(), wish(tags=["tag:spare"]), True, "rejoin", id="other-tags"),
-        pytest.param(node("Starting"), wish(tags=["tag:spare"]), True, "none", id="starting"),
+        pytest.param(NOTHING, desired(), True, "join", id="a-bare-host"),
+        pytest.param(node("NeedsLogin", key=False), desired(), True, "join", id="logged-out"),
+        pytest.param(node("NeedsLogin"), desired(), True, "rejoin", id="expired"),
+        pytest.param(node(Online=False), desired(), True, "rejoin", id="removed"),
+        pytest.param(node(Online=False), desired(), False, "none", id="the-server-is-away"),
+        pytest.param(node("Stopped"), desired(), True, "up", id="taken-down"),
+        pytest.param(node("Stopped"), desired(tags=["tag:x"]), True, "rejoin", id="taken-down-with-other-tags"),
+        pytest.param(node("Stopped", key=False), desired(), True, "join", id="never-joined-and-down"),
+        pytest.param(node(), desired(), True, "none", id="well"),
+        pytest.param(node(), desired(tags=["tag:gateway"]), True, "none", id="the-same-tags"),
+        pytest.param(
+            node(Tags=["tag:b", "tag:a"]), desired(tags=["tag:a", "tag:b"]), True, "none", id="in-another-order"
+        ),
+        pytest.param(node(), desired(tags=["tag:spare"]), True, "rejoin", id="other-tags"),
+        pytest.param(node("Starting"), desired(tags=["tag:spare"]), True, "none", id="starting"),
     ],
 )
-def test_what_a_node_has_to_do_to_be_in_the_tailnet(seen: Node, wished: Wish, server_answers: bool, kind: str) -> None:
-    assert _tailnet.join_kind(seen, wished, server_answers=server_answers) == kind
+def test_what_a_node_has_to_do_to_be_in_the_tailnet(
+    seen: Node, asked: Desired, server_answers: bool, kind: str
+) -> None:
+    assert _tailnet.join_kind(seen, asked, server_answers=server_answers) == kind
 
 
 @pytest.mark.parametrize(
@@ -118,19 +122,19 @@ def test_what_a_node_has_to_do_to_be_in_the_tailnet(seen: Node, wished: Wish, se
     ],
 )
 def test_only_settings_that_differ_are_set(changes: dict[str, Any], arguments: list[str]) -> None:
-    assert _tailnet.settings_due(node(), wish(**changes), former_operator="openclaw") == arguments
+    assert _tailnet.settings_due(node(), desired(**changes), previous_operator="openclaw") == arguments
 
 
 @pytest.mark.parametrize(("live", "arguments"), [("openclaw", ["--operator="]), ("alice", [])])
 def test_an_operator_that_the_role_made_goes_and_another_one_stays(live: str, arguments: list[str]) -> None:
     seen = node()
     seen.prefs["OperatorUser"] = live
-    assert _tailnet.settings_due(seen, wish(), former_operator="openclaw") == arguments
+    assert _tailnet.settings_due(seen, desired(), previous_operator="openclaw") == arguments
 
 
-def test_a_host_that_never_joined_is_told_all_that_is_wished() -> None:
-    wished = wish(hostname="new", tags=["tag:gateway"], accept_dns=False, operator="openclaw")
-    assert _tailnet.join_flags(NOTHING, wished) == [
+def test_a_host_that_never_joined_is_told_all_that_is_desired() -> None:
+    asked = desired(hostname="new", tags=["tag:gateway"], accept_dns=False, operator="openclaw")
+    assert _tailnet.join_flags(NOTHING, asked) == [
         "--login-server=https://control",
         "--accept-dns=false",
         "--accept-routes=false",
@@ -141,7 +145,7 @@ def test_a_host_that_never_joined_is_told_all_that_is_wished() -> None:
 
 
 def test_tags_are_asked_for_at_tailscales_own_server_only() -> None:
-    flags = _tailnet.join_flags(NOTHING, wish(login_server="", tags=["tag:a", "tag:b"]))
+    flags = _tailnet.join_flags(NOTHING, desired(login_server="", tags=["tag:a", "tag:b"]))
     assert "--login-server=https://controlplane.tailscale.com" in flags
     assert "--advertise-tags=tag:a,tag:b" in flags
 
@@ -160,7 +164,7 @@ def test_a_node_that_joins_again_keeps_what_somebody_set() -> None:
         AppConnector={"Advertise": True},
         PostureChecking=True,
     )
-    assert _tailnet.join_flags(seen, wish(hostname="new", accept_dns=True)) == [
+    assert _tailnet.join_flags(seen, desired(hostname="new", accept_dns=True)) == [
         "--login-server=https://control",
         "--accept-dns=false",
         "--accept-routes=false",
@@ -202,7 +206,7 @@ WEB = "vps.tailnet.lab:18789"
         pytest.param({}, "", id="nothing"),
         pytest.param({"TCP": {"443": {"HTTPS": True}}}, "", id="another-port"),
         pytest.param({"TCP": {"18789": {"TCPForward": "127.0.0.1:1"}}}, "other", id="no-http"),
-        pytest.param({**SERVED, "Web": {"old.tailnet.lab:18789": SERVED["Web"][WEB]}}, "", id="a-former-name"),
+        pytest.param({**SERVED, "Web": {"old.tailnet.lab:18789": SERVED["Web"][WEB]}}, "", id="a-previous-name"),
         pytest.param({**SERVED, "Web": {WEB: {"Handlers": {"/": {"Text": "hi"}}}}}, "other", id="a-text"),
         pytest.param({**SERVED, "Web": {WEB: {"Handlers": {"/a": {"Proxy": "http://x"}}}}}, "other", id="a-path"),
     ],

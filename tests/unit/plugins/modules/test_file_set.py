@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _files
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import file_set
 
 if TYPE_CHECKING:
@@ -231,6 +233,185 @@ def test_a_killed_run_that_is_taken_back_leaves_what_was_there(world: World, run
         if not came_that_far:
             return
     pytest.fail("it never came to an end")
+
+
+# ---- the way back, kept until what was written is proven -----------------------------------------------
+
+# What the run after one that was killed writes: the same, or something else.
+OTHERS: dict[str, dict[str, Any]] = {
+    "etc": {"state": "directory", "mode": "0700"},
+    "etc/changed": {"content": "changed again\n"},
+    "etc/more": {"content": "more\n"},
+    "new/file": {"state": "absent"},
+    "new": {"state": "absent"},
+    "current": {"state": "link", "src": "releases/3"},
+    "gone": {"content": "it comes again\n"},
+}
+
+
+@pytest.fixture
+def journal(world: World) -> Path:
+    return world.root.parent / "unproven.json"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-a-step", "after-a-step"])
+@pytest.mark.parametrize("others", [{}, OTHERS], ids=["the-same", "something-else"])
+def test_the_run_after_one_that_was_killed_knows_the_way_back(
+    world: World, journal: Path, run: FileSet, killed: Killed, after: bool, others: dict[str, dict[str, Any]]
+) -> None:
+    before = world.bring_back()
+    following = [{"path": str(world.root / name), **entry} for name, entry in others.items()] or world.entries
+
+    for n in range(1, 60):
+        world.bring_back()
+        journal.unlink(missing_ok=True)
+        came_that_far = killed(lambda: run(*world.entries, journal=str(journal)), n, after=after, steps=STEPS)
+        touched = world.tree() != before
+        assert journal.exists() or not touched, f"{n}: something was touched before the way back was kept"
+        result = run(*following, journal=str(journal))
+        run(*result["undo"])
+        assert world.tree() == before, n
+        assert sorted(path.name for path in journal.parent.iterdir()) == ["kept", "root", "unproven.json"], n
+        if not came_that_far:
+            assert n > len(world.entries), "not every entry was a step"
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("second", [1, 4, 8, 12])
+def test_the_way_back_outlives_two_killed_runs(
+    world: World, journal: Path, run: FileSet, killed: Killed, second: int
+) -> None:
+    before = world.bring_back()
+    following = [{"path": str(world.root / name), **entry} for name, entry in OTHERS.items()]
+
+    for first in range(1, 20):
+        world.bring_back()
+        journal.unlink(missing_ok=True)
+        killed(lambda: run(*world.entries, journal=str(journal)), first, after=True, steps=STEPS)
+        killed(lambda: run(*following, journal=str(journal)), second, after=True, steps=STEPS)
+        run(*run(*world.entries, journal=str(journal))["undo"])
+        assert world.tree() == before, (first, second)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-a-step", "after-a-step"])
+def test_a_journal_that_is_removed_with_the_undo_goes_when_all_else_is_back(
+    world: World, journal: Path, run: FileSet, killed: Killed, after: bool
+) -> None:
+    """As the role gateway takes files back: the journal first, so that it is the last to go."""
+    before = world.bring_back()
+    for n in range(1, 60):
+        world.bring_back()
+        journal.unlink(missing_ok=True)
+        undo = run(*world.entries, journal=str(journal))["undo"]
+        removed = {"path": str(journal), "state": "absent"}
+        came_that_far = killed(lambda back=(removed, *undo): run(*back), n, after=after, steps=STEPS)
+        if journal.exists():
+            run(removed, *_files.read_journal(str(journal)))
+        assert world.tree() == before, n
+        if not came_that_far:
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_the_journal_is_there_before_the_first_change_and_for_root_alone(
+    world: World, journal: Path, run: FileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.bring_back()
+    kept = []
+
+    def note(change: _files.Change) -> None:
+        kept.append((journal.stat().st_mode & 0o7777, _files.read_journal(str(journal))))
+        carry_out(change)
+
+    carry_out = _files.carry_out
+    monkeypatch.setattr(_files, "carry_out", note)
+    result = run(*world.entries, journal=str(journal))
+    assert kept == [(0o600, result["undo"])] * len(world.entries)
+    assert _files.read_journal(str(journal)) == result["undo"], "the caller removes it"
+    monkeypatch.undo()
+    run(*_files.read_journal(str(journal)))
+    assert world.tree() == before
+
+
+def test_where_there_is_a_journal_its_paths_go_back_to_what_it_says(run: FileSet, tmp_path: Path) -> None:
+    one, two, journal = tmp_path / "one", tmp_path / "two", tmp_path / "unproven.json"
+    for path in (one, two):
+        path.write_text("now\n")
+    kept = [{"path": str(one), "state": "file", "content": "before\n"}]
+    journal.write_text(json.dumps(kept))
+    entries = [{"path": str(path), "content": "next\n"} for path in (one, two)]
+    result = run(*entries, journal=str(journal))
+    assert result["changed_paths"] == [str(one), str(two)]
+    assert {entry["path"]: entry["content"] for entry in result["undo"]} == {str(one): "before\n", str(two): "now\n"}
+    assert _files.read_journal(str(journal)) == result["undo"]
+
+    again = run(*entries, journal=str(journal))
+    assert (again["changed"], again["undo"]) == (False, result["undo"]), "it is not proven yet"
+
+
+def test_no_journal_is_written_where_nothing_changes(run: FileSet, tmp_path: Path) -> None:
+    path, journal = tmp_path / "a", tmp_path / "unproven.json"
+    entry = {"path": str(path), "content": "x"}
+    assert run(entry, journal=str(journal), _ansible_check_mode=True)["changed"]
+    assert not journal.exists(), "check mode"
+    run(entry)
+    assert not run(entry, journal=str(journal))["changed"]
+    assert not journal.exists(), "no change"
+    assert run({"path": str(path), "content": "y"})["changed"]
+    assert not journal.exists(), "not asked for"
+    assert "is not absolute" in run({"path": "b", "content": "y"}, entry, journal=str(journal))["msg"]
+    assert not journal.exists(), "refused"
+
+
+def test_check_mode_leaves_a_journal_that_is_there(run: FileSet, tmp_path: Path) -> None:
+    journal = tmp_path / "unproven.json"
+    kept = [{"path": str(tmp_path / "a"), "state": "absent"}]
+    journal.write_text(json.dumps(kept))
+    before = journal.stat()
+    result = run({"path": str(tmp_path / "b"), "content": "x"}, journal=str(journal), _ansible_check_mode=True)
+    assert [entry["path"] for entry in result["undo"]] == [str(tmp_path / name) for name in "ab"]
+    assert (journal.stat().st_ino, journal.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("torn", ["", '[{"path": "/a"', '[{"path": "/a"}]'])
+def test_a_torn_journal_is_refused_before_anything_is_touched(
+    run: FileSet, tmp_path: Path, torn: str, check_mode: bool
+) -> None:
+    journal = tmp_path / "unproven.json"
+    journal.write_text(torn)
+    result = run({"path": str(tmp_path / "a"), "content": "x"}, journal=str(journal), _ansible_check_mode=check_mode)
+    assert result["failed"] is True
+    assert result["msg"].startswith(f"{journal}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["unproven.json"]
+    assert journal.read_text() == torn
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_touched(
+    run: FileSet, tmp_path: Path
+) -> None:
+    result = run({"path": str(tmp_path / "a"), "content": "x"}, journal=str(tmp_path / "none/unproven.json"))
+    assert result["msg"].startswith(f"{tmp_path}/none/unproven.json: could not be written: No such file or directory. ")
+    assert (result["changed"], list(tmp_path.iterdir())) == (False, [])
+
+
+def test_a_failure_in_the_middle_keeps_the_journal(
+    run: FileSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, journal = (tmp_path / name for name in ("a", "b", "unproven.json"))
+
+    def refuse(change: _files.Change) -> None:
+        if change.wish.path == str(b):
+            raise OpenClawError(str(b), "could not be made: Read-only file system", "Run again.")
+        carry_out(change)
+
+    carry_out = _files.carry_out
+    monkeypatch.setattr(_files, "carry_out", refuse)
+    result = run(*({"path": str(path), "content": "x"} for path in (a, b)), journal=str(journal))
+    assert (result["failed"], result["changed_paths"]) == (True, [str(a)])
+    absent = [{"path": str(path), "state": "absent"} for path in (a, b)]
+    assert (result["undo"], _files.read_journal(str(journal))) == (absent[:1], absent)
 
 
 def test_only_temporary_files_of_runs_that_have_ended_are_swept_away(run: FileSet, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _pki
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory, _host, _pki
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
@@ -169,7 +169,8 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
     assert {name for name, state in result["checks"].items() if state != "passed"} == {
         "certificate",
         "client_certificate",
-        "door",
+        "health_directory",
+        "mtls",
         "expiry",
         "state",
         "tailnet",
@@ -178,7 +179,10 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
 
 
 def test_a_host_whose_tailscaled_does_not_answer_is_degraded(look, tmp_path):
-    result = look(tailscale_socket=str(tmp_path / "none"), fail_on="never")
+    folder = tmp_path / "health.d"
+    folder.mkdir(mode=0o755)
+    (folder / "tailscale.json").write_text(json.dumps({"kind": "tailscale", "socket": str(tmp_path / "none")}))
+    result = look(health_directory=str(folder), fail_on="never")
     assert (result["verdict"], result["checks"]["tailnet"]) == ("degraded", "failed")
     assert "tailscaled does not answer" in result["reasons"][0]
 
@@ -435,60 +439,72 @@ def test_the_credential_is_not_shown_to_a_server_whose_certificate_is_not_truste
         assert (result["verdict"], server.requests) == ("unhealthy", [])
 
 
-class DoorFile:
-    """A door on this host's own address, and the file that tells the module of it."""
+class HealthDirectory:
+    """The folder that tells the module of an mTLS proxy on this host's own address."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.authority = folder, Authority(folder)
-        monkeypatch.setattr(gateway_health, "own_address", lambda name: "127.0.0.1")
+        self.folder, self.authority = folder / "health.d", Authority(folder)
+        self.folder.mkdir()
+        monkeypatch.setattr(_health_directory, "own_address", lambda name: "127.0.0.1")
         self.context = server_context(self.authority.issue("gateway.test", days=40), self.authority.ca_path)
 
     def write(self, port: int, **changes: Any) -> str:
         client = self.authority.issue("health", days=30)
         said = {
+            "kind": "mtls",
             "port": port,
             "name": "gateway.test",
-            "authorities": self.authority.ca_path,
+            "ca": self.authority.ca_path,
             "certificate": client,
             "key": client,
-            "expiring": {"authority": self.authority.ca_path, "clients": f"{self.folder}/heal*.pem"},
+            "expiring": {"ca": self.authority.ca_path, "clients": f"{self.folder.parent}/heal*.pem"},
             **changes,
         }
-        (self.folder / "door.json").write_text(json.dumps(said))
-        return str(self.folder / "door.json")
+        (self.folder / "mtls.json").write_text(json.dumps(said))
+        return str(self.folder)
 
 
 @pytest.fixture
-def door_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DoorFile:
-    return DoorFile(tmp_path, monkeypatch)
+def described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HealthDirectory:
+    return HealthDirectory(tmp_path, monkeypatch)
 
 
-def test_the_gateway_is_looked_at_through_its_door_as_well(look, door_file):
-    with standing_in(door_file.context) as door:
-        result = look(door=door_file.write(door.server_address[1]))
+def test_the_gateway_is_looked_at_through_its_mtls_proxy_as_well(look, described):
+    with standing_in(described.context) as proxy:
+        result = look(health_directory=described.write(proxy.server_address[1]))
     assert (result["verdict"], result["reasons"]) == ("healthy", [])
     assert [name for name, how in result["checks"].items() if how != "passed"] == ["state", "tailnet"]
-    figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "authority", "clients")}
-    assert figures == {"certificate": 39, "authority": 99, "clients": 29}
-    assert door.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
+    figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "ca", "clients")}
+    assert figures == {"certificate": 39, "ca": 99, "clients": 29}
+    assert proxy.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
 
 
-def test_a_file_of_a_door_that_is_not_there_means_that_there_is_none(look, tmp_path):
-    result = look(door=str(tmp_path / "none"))
-    assert (result["verdict"], result["checks"]["door"]) == ("healthy", "not_run")
+def test_where_nothing_is_described_there_is_nothing_to_look_at(look, described):
+    for folder in (described.folder, described.folder / "none"):
+        result = look(health_directory=str(folder))
+        assert result["verdict"] == "healthy"
+        assert {result["checks"][name] for name in ("health_directory", "mtls")} == {"not_run"}
 
 
-def test_a_door_whose_certificates_cannot_be_read_is_a_finding(look, door_file, monkeypatch):
+def test_an_mtls_proxy_whose_certificates_cannot_be_read_is_a_finding(look, described, monkeypatch):
     monkeypatch.setattr(_pki, "HAS_CRYPTOGRAPHY", False)
-    result = look(door=door_file.write(1), fail_on="never")
-    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+    result = look(health_directory=described.write(1), fail_on="never")
+    assert (result["verdict"], result["checks"]["mtls"]) == ("unhealthy", "failed")
     assert "python3-cryptography" in result["reasons"][0]
 
 
-@pytest.mark.parametrize("changes", [{"name": None}, {"certificate": "/nonexistent"}, {"authorities": "/nonexistent"}])
-def test_a_file_of_a_door_that_is_broken_is_a_finding(look, door_file, changes):
-    result = look(door=door_file.write(1, **changes), fail_on="never")
-    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+@pytest.mark.parametrize("changes", [{"name": None}, {"certificate": "/nonexistent"}, {"ca": "/nonexistent"}])
+def test_an_mtls_proxy_that_is_described_wrongly_is_a_finding(look, described, changes):
+    result = look(health_directory=described.write(1, **changes), fail_on="never")
+    assert (result["verdict"], result["checks"]["mtls"]) == ("unhealthy", "failed")
+
+
+def test_a_description_that_is_none_is_a_finding_and_the_others_are_looked_at(look, described):
+    (described.folder / "a.json").write_text("{")
+    with standing_in(described.context) as proxy:
+        result = look(health_directory=described.write(proxy.server_address[1]), fail_on="never")
+    assert (result["checks"]["health_directory"], result["checks"]["mtls"]) == ("failed", "passed")
+    assert result["reasons"][0].startswith(f"{described.folder}/a.json: it is not valid JSON. Run site.yml again")
 
 
 @pytest.mark.parametrize(
@@ -501,7 +517,7 @@ def test_a_file_of_a_door_that_is_broken_is_a_finding(look, door_file, changes):
         ({}, None),
     ],
 )
-def test_a_door_is_tried_from_an_address_that_is_not_loopbacks(look, door_file, monkeypatch, ways, address):
+def test_an_mtls_proxy_is_tried_from_an_address_that_is_not_loopbacks(look, described, monkeypatch, ways, address):
     class Sockets(contextlib.nullcontext):
         def connect(self, place: tuple[str, int]) -> None:
             if place[0] not in ways:
@@ -518,22 +534,22 @@ def test_a_door_is_tried_from_an_address_that_is_not_loopbacks(look, door_file, 
     with monkeypatch.context() as patched:
         patched.setattr(socket, "socket", lambda *_words: Sockets())
         if address:
-            assert gateway_health.own_address("gateway.test") == address
+            assert _health_directory.own_address("gateway.test") == address
             return
         with pytest.raises(OpenClawError, match=r"it cannot be tried: the host has no address") as told:
-            gateway_health.own_address("gateway.test")
+            _health_directory.own_address("gateway.test")
 
     def nowhere(_name: str) -> str:
         raise told.value
 
-    monkeypatch.setattr(gateway_health, "own_address", nowhere)
-    result = look(door=door_file.write(1), fail_on="never")
-    assert (result["verdict"], result["checks"]["door"]) == ("unhealthy", "failed")
+    monkeypatch.setattr(_health_directory, "own_address", nowhere)
+    result = look(health_directory=described.write(1), fail_on="never")
+    assert (result["verdict"], result["checks"]["mtls"]) == ("unhealthy", "failed")
     assert "have gateway.test mean one of its addresses" in result["reasons"][0]
 
 
-def test_a_door_that_lets_in_a_client_without_a_certificate_is_unhealthy(look, door_file):
-    open_to_all = server_context(door_file.authority.issue("gateway.test"))
-    with standing_in(open_to_all) as door:
-        result = look(door=door_file.write(door.server_address[1]), fail_on="never")
+def test_an_mtls_proxy_that_lets_in_an_anonymous_client_is_unhealthy(look, described):
+    open_to_all = server_context(described.authority.issue("gateway.test"))
+    with standing_in(open_to_all) as proxy:
+        result = look(health_directory=described.write(proxy.server_address[1]), fail_on="never")
     assert (result["verdict"], result["checks"]["client_certificate"]) == ("unhealthy", "failed")

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _release
-from ansible_collections.clawops.openclaw.plugins.modules import gateway_preflight, gateway_release
+from ansible_collections.clawops.openclaw.plugins.module_utils._checks import _registry
+from ansible_collections.clawops.openclaw.plugins.modules import gateway_release
 
 if TYPE_CHECKING:
     from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed
@@ -313,48 +314,29 @@ class TestFailures:
             assert "process 999999999, which has ended; a child of it still runs" in run(timeout=0)["msg"]
 
     @pytest.mark.parametrize(
-        ("ending", "arguments", "installations", "expected"),
+        ("ending", "installations"),
         [
-            pytest.param("true", {}, 1, {"changed": False}, id="done"),
-            pytest.param("echo npm error no way; exit 1", {}, 1, {"failed": True}, id="failed"),
-            pytest.param(
-                "echo npm error no way; exit 1",
-                {"registry": "https://npm.example.com"},
-                2,
-                {"failed": True},
-                id="elsewhere",
-            ),
-            pytest.param("kill -TERM $PPID; sleep 5", {}, 2, {"changed": True}, id="interrupted"),
-            pytest.param("kill -KILL $PPID; sleep 0.5", {}, 2, {"changed": True}, id="killed"),
+            pytest.param("exit 0", 1, id="it-succeeds"),
+            pytest.param("exit 1", 2, id="it-fails"),
+            pytest.param("kill -TERM $PPID; sleep 5", 2, id="it-is-interrupted"),
+            pytest.param("kill -KILL $PPID; sleep 0.5", 2, id="it-is-killed"),
         ],
     )
-    def test_the_end_of_the_same_installation_by_another_is_its_end_too(
-        self,
-        host: SimpleNamespace,
-        run: Run,
-        ending: str,
-        arguments: dict[str, Any],
-        installations: int,
-        expected: dict[str, Any],
+    def test_another_installation_is_waited_for_and_done_again_only_where_it_did_not_succeed(
+        self, host: SimpleNamespace, run: Run, ending: str, installations: int
     ) -> None:
-        # Only the first one is to end that way, unless it fails.
-        once = "" if "exit" in ending else 'rm "$here/script"; '
-        host.script.write_text(f"touch {host.bin}/begun; sleep 1; {once}{ending}\n")
+        host.script.write_text(f'touch {host.bin}/begun; sleep 1; rm "$here/script"; {ending}\n')
         if (other := os.fork()) == 0:
             with contextlib.suppress(BaseException):
                 run()
             os._exit(0)
         while not (host.bin / "begun").exists():
             time.sleep(0.05)
-        ended = run(**arguments)
+        ended = run()
         os.waitpid(other, 0)
-        assert {name: ended.get(name) for name in expected} == expected
+        assert ended.get("failed", False) is False
+        assert ended["releases"] == [NEW]
         assert host.calls.read_text().count("install --prefix") == installations
-        if "failed" in expected:
-            assert "no way" in ended["msg"]
-            # Who comes later tries it again.
-            run(**arguments)
-            assert host.calls.read_text().count("install --prefix") == installations + 1
 
     @pytest.mark.parametrize("version", ["latest", "2026.9", "^2026.9.6", "../../etc"])
     def test_only_an_exact_version_is_taken(self, host: SimpleNamespace, run: Run, version: str) -> None:
@@ -482,7 +464,7 @@ def tree(directory: Path) -> set[str]:
 
 def is_trusted(releases: Path, version: str) -> bool:
     """Whether the module, or the preflight that decides whether it runs at all, takes a release for a whole one."""
-    package = gateway_preflight.installed_package(str(releases), version)
+    package = _registry.installed_package(str(releases), version)
     return bool(package) or gateway_release.read_marker(releases, version) is not None
 
 
