@@ -13,25 +13,33 @@ the next run goes on.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import re
-import secrets as random
 import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _runtime, _settings, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError, Several
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
+from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import (
+    Found,
+    Paths,
+    Unread,
+    digest,
+    is_json,
+    look,
+    read_journal,
+    read_secrets,
+)
+from ansible_collections.clawops.openclaw.plugins.module_utils._settings_plan import (
+    Params,
+    Plan,
+    desired_settings,
+    known_secrets,
+    make_plan,
+    report,
+    unfinished,
+)
 
-Params = t.Mapping[str, t.Any]
-Secrets = dict[str, str]
-
-_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
-# A change of this key makes the gateway read its secrets again and changes nothing else (measured).
-_STAMP_PATH = ("secrets", "providers", _settings.SECRET_PROVIDER, "timeoutMs")
-_STAMPS = (5000, 5001)
 _DEFAULT_PORT = 18789
 _SECRETS_MODE = 0o400
 _SETTINGS_MODE = 0o600
@@ -58,58 +66,6 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-class Paths(t.NamedTuple):
-    """The files of one gateway's settings."""
-
-    settings: str
-    secrets: str
-
-    @property
-    def previous(self) -> str:
-        return self.settings + ".previous"
-
-    @property
-    def last_good(self) -> str:
-        return self.settings + ".last-good"
-
-    @property
-    def journal(self) -> str:
-        return self.settings + ".applied"
-
-    @property
-    def previous_secrets(self) -> str:
-        return self.secrets + ".previous"
-
-
-class Found(t.NamedTuple):
-    """What stands on the host; ``raw`` is ``None`` without a settings file and empty for one that cannot be read."""
-
-    settings: Settings
-    raw: bytes | None
-    secrets: Secrets
-    journal: dict[str, t.Any]
-
-    @property
-    def unremembered(self) -> bool:
-        """Whether a person's JSON5 stands there that the journal does not know yet."""
-        return (
-            bool(self.raw) and not is_json(self.raw) and self.journal.get("json5", {}).get("sha256") != digest(self.raw)
-        )
-
-
-class Plan(t.NamedTuple):
-    """What should stand there; ``wished`` is ``desired`` without drift that is kept, ``ours`` whose names we gave."""
-
-    wished: Settings
-    desired: Settings
-    settings: Settings
-    secrets: Secrets
-    ours: list[str]
-    keys: list[_merge.Path]
-    names: list[str]
-    drift: list[_merge.Path]
-
-
 def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
     """Do what the module's parameters ask for, and return its result with ``notes`` for the operator."""
     paths = Paths(params["path"], params["secrets_path"])
@@ -122,10 +78,6 @@ def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
         if params["state"] == "rolled_back":
             return roll_back(paths, account, check_mode=check_mode)
         return ensure(params, paths, account, check_mode=check_mode)
-
-
-class _Unread(OpenClawError):
-    """The settings that are there cannot be read, and the operator has not said what to start from."""
 
 
 class Prepared(t.NamedTuple):
@@ -152,14 +104,12 @@ def prepare(
     :param reader: a release that can read what is there.
     :param checked: called between the checks of the parameters and those of the host.
     """
-    desired = wish(params)
+    asked, errors = desired_settings(params)
     checked()
     found = look(paths, account, reader, recover=params["recover"])
-    plan = make_plan(params, desired, found)
-    refuse(
-        _settings.undefined_secrets(plan.settings, plan.secrets)
-        + _settings.undefined_variables(plan.desired, params["environment_variables"])
-    )
+    plan = make_plan(params, asked, found)
+    errors += _settings.undefined_secrets(plan.settings, plan.secrets)
+    errors += _settings.undefined_variables(plan.target, params["environment_variables"])
     result = report(plan, found)
     attributes = any(
         _store.wrong_attributes(path, account, mode)
@@ -168,8 +118,12 @@ def prepare(
     result["changed"] = bool(plan.keys or plan.names or attributes or not found.raw)
     validated = found.journal.get("validated_by") == release.version
     if (result["changed"] or not validated) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
-        result["notes"] += judge(release, paths, account, plan)
+        invalid, notes = validate(release, paths, account, plan)
+        # The release knows no better of a key that is explained already.
+        errors += [error for error in invalid if not is_among(error, errors)]
+        result["notes"] += notes
         result["validated"] = True
+    refuse(errors)
     leftover = os.path.lexists(paths.previous_secrets)
     unsettled = result["pending"] or not validated or found.unremembered or leftover
     return Prepared(found, plan, result, bool(result["changed"] or unsettled))
@@ -188,7 +142,7 @@ def preview(params: Params, *, reader: str) -> dict[str, t.Any]:
     )
     try:
         prepared = prepare(params, paths, account, release, release if release.installed else read_by)
-    except _Unread:
+    except Unread:
         if release.installed or read_by.installed:
             raise
         # JSON5, perhaps: a release says so as soon as there is one.
@@ -244,41 +198,6 @@ def prerequisites(params: Params, account: _store.Account | None, release: _runt
     return errors
 
 
-def wish(params: Params) -> Settings:
-    """The one wish out of the defaults, the operator's keys and ours; everything that is wrong with it is refused."""
-    settings, owned = params["settings"], params["owned"]
-    errors = _settings.retired(settings) + _settings.reserved(settings) + against_the_role(settings, owned)
-    for name, value in params["secrets"].items():
-        if not _NAME.fullmatch(name) or not isinstance(value, str) or not value:
-            errors.append(
-                OpenClawError(
-                    f"gateway_secrets.{name}",
-                    "a secret is a text that is not empty, under a name of capitals, digits and underscores",
-                    "Correct the name or the value.",
-                )
-            )
-    refuse(errors)
-    return _merge.overlay(_merge.overlay(params["defaults"], settings), owned)
-
-
-def against_the_role(settings: Settings, owned: Settings) -> list[OpenClawError]:
-    """An error for each key that the role needs to be something else, or that has no room for one that it needs."""
-    places = {}
-    for path, _value in _merge.leaves(owned):
-        above = (path[:length] for length in range(1, len(path)))
-        place = next((key for key in above if not isinstance(_merge.lookup(settings, key), dict)), path)
-        if _merge.lookup(settings, place) is not _merge.MISSING:
-            places[place] = _merge.lookup(owned, place)
-    remedy = "Remove it from gateway_settings; the role sets this key itself, from a variable of its own where there is one to choose."
-    return [
-        OpenClawError(
-            f"gateway_settings.{_settings.dotted(place)}", f"the role needs it to be {json.dumps(value)}", remedy
-        )
-        for place, value in places.items()
-        if not _merge.same(_merge.lookup(settings, place), value)
-    ]
-
-
 def refuse(errors: t.Sequence[OpenClawError]) -> None:
     """Fail with all errors at once."""
     if len(errors) == 1:
@@ -292,155 +211,18 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
         )
 
 
-def look(paths: Paths, account: _store.Account | None, release: _runtime.Release, *, recover: str) -> Found:
-    """Read what stands on the host; a file that cannot be read stops the run unless the operator has decided."""
-    journal = read_journal(paths, account)
-    try:
-        raw = _store.read(paths.settings, account)
-        settings = parse(raw, release, journal) if raw is not None else {}
-    except (ValueError, _store.Unreadable) as error:
-        cause = error.cause if isinstance(error, _store.Unreadable) else str(error)
-        settings, raw = recovered(paths, account, release, cause, recover), b""
-    return Found(settings, raw, read_secrets(paths.secrets, account), journal)
-
-
-def parse(raw: bytes, release: _runtime.Release, journal: t.Mapping[str, t.Any]) -> Settings:
-    """Settings as the program reads them: JSON, or JSON5 by the program's own library."""
-    try:
-        settings = json.loads(raw)
-    except ValueError as error:
-        seen = journal.get("json5", {})
-        if seen.get("sha256") == digest(raw):
-            settings = seen["settings"]
-        elif release.installed and raw.strip():
-            settings = release.parse_json5(raw)
-        else:
-            raise ValueError(f"it is not JSON ({error})") from error
-    if not isinstance(settings, dict):
-        raise ValueError("it holds no object")
-    return settings
-
-
-def recovered(
-    paths: Paths, account: _store.Account | None, release: _runtime.Release, reason: str, recover: str
-) -> Settings:
-    """The settings to start from in place of an unreadable file, as the operator has decided."""
-    choices = {"last_good": paths.last_good, "previous": paths.previous}
-    there = [name for name, path in choices.items() if _store.read(path, account) is not None]
-    if recover == "none":
-        offers = [f"gateway_settings_recover={name} starts from {choices[name]}" for name in there]
-        offers.append("gateway_settings_recover=discard keeps only what the inventory says")
-        raise _Unread(
-            paths.settings,
-            f"cannot be read: {reason}. It was left as it is",
-            f"Repair it, or decide what to start from: {'; '.join(offers)}.",
-        )
-    if recover == "discard":
-        return {}
-    kept = _store.read(choices[recover], account)
-    if kept is None:
-        raise OpenClawError(
-            choices[recover],
-            "is not there to start from",
-            f"There is: {', '.join(there) or 'nothing'}; gateway_settings_recover=discard keeps only what the inventory says.",
-        )
-    try:
-        return parse(kept, release, {})
-    except ValueError as error:
-        raise OpenClawError(
-            choices[recover],
-            f"cannot be read either: {error}",
-            "Use gateway_settings_recover=discard, which keeps only what the inventory says.",
-        ) from error
-
-
-def read_journal(paths: Paths, account: _store.Account | None) -> dict[str, t.Any]:
-    """What we wrote down last; a journal that cannot be read is as good as none, and is said so."""
-    raw = _store.read(paths.journal, account)
-    try:
-        journal = json.loads(raw) if raw else {}
-    except ValueError:
-        journal = {}
-    return journal if isinstance(journal, dict) else {}
-
-
-def read_secrets(path: str, account: _store.Account | None) -> Secrets:
-    raw = _store.read(path, account)
-    try:
-        secrets = json.loads(raw) if raw else {}
-    except ValueError:
-        secrets = None
-    if not isinstance(secrets, dict):
-        # What stands there is not quoted: it may be a secret.
-        remedy = "Restore it, or remove it: every secret of the inventory is written again."
-        raise OpenClawError(path, "is no JSON object", remedy)
-    return secrets
-
-
-def make_plan(params: Params, wished: Settings, found: Found) -> Plan:
-    """From what is wished and what is there, what should be there."""
-    applied: Settings = found.journal.get("applied", {})
-    attempts = unfinished(found.journal)
-    drift = _merge.drift(applied=applied, live=found.settings) if found.raw else []
-    for attempt in attempts:
-        # What an interrupted attempt of ours wrote is no drift.
-        others = _merge.drift(applied=attempt, live=found.settings)
-        drift = [path for path in drift if path in others]
-    desired = wished
-    if params["drift"] == "keep":
-        desired = _merge.adopt(desired=wished, applied=applied, live=found.settings, paths=drift)
-    secrets = planned_secrets(params, found)
-    # A secret that an interrupted attempt was about to let go is on its way out already.
-    going = {*found.secrets} - {*found.journal.get("pending", {}).get("secrets", found.secrets)} - {*secrets}
-    names = sorted(name for name in {*secrets, *found.secrets} - going if secrets.get(name) != found.secrets.get(name))
-    stamped = stamp(found, renew=bool(names))
-    wished, desired = _merge.overlay(wished, stamped), _merge.overlay(desired, stamped)
-    settings = found.settings
-    # What an interrupted attempt wrote and nobody wishes any more goes, too.
-    for before in (*attempts, applied):
-        settings = _merge.merge(applied=before, desired=desired, live=settings)
-    ours = sorted({*our_secrets(found), *params["secrets"], *params["generate"]})
-    return Plan(wished, desired, settings, secrets, ours, _merge.differing(found.settings, settings), names, drift)
-
-
-def unfinished(journal: t.Mapping[str, t.Any]) -> list[Settings]:
-    """What interrupted attempts have wished since the last one that was settled."""
-    pending = journal.get("pending")
-    return [*pending["earlier"], pending["desired"]] if pending else []
-
-
-def our_secrets(found: Found) -> set[str]:
-    """The names of the secrets that we put there."""
-    return {*found.journal.get("secrets", []), *found.journal.get("pending", {}).get("ours", [])}
-
-
-def planned_secrets(params: Params, found: Found) -> Secrets:
-    """The inventory's secrets and those that somebody else put there, without those that we gave and no longer give."""
-    ours = our_secrets(found)
-    secrets = {name: value for name, value in found.secrets.items() if name not in ours or name in params["generate"]}
-    for name in params["generate"]:
-        secrets.setdefault(name, random.token_hex(32))
-    return {**secrets, **params["secrets"]}
-
-
-def stamp(found: Found, *, renew: bool) -> Settings:
-    """The key that changes whenever a secret does, so that the gateway reads its secrets again."""
-    now = _merge.lookup(found.settings, _STAMP_PATH)
-    # An attempt that was interrupted between secrets and settings has its stamp still to be written.
-    wanted = next((_merge.lookup(wish, _STAMP_PATH) for wish in reversed(unfinished(found.journal))), now)
-    following = _STAMPS[1] if now == _STAMPS[0] else _STAMPS[0]
-    value: t.Any = following if renew or wanted not in _STAMPS else wanted
-    for key in reversed(_STAMP_PATH):
-        value = {key: value}
-    return t.cast(Settings, value)
-
-
-def judge(release: _runtime.Release, paths: Paths, account: _store.Account | None, plan: Plan) -> list[str]:
-    """Have the release validate what would be written; return what it only warns of."""
+def validate(
+    release: _runtime.Release, paths: Paths, account: _store.Account | None, plan: Plan
+) -> tuple[list[OpenClawError], list[str]]:
+    """What the release finds wrong with what would be written, and what it only warns of."""
     with _store.staged(paths.settings, _store.dump(plan.settings), account) as candidate:
         issues, warnings = release.validate(candidate)
-    refuse(_settings.from_validation(issues))
-    return [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+    return _settings.from_validation(issues), [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+
+
+def is_among(error: OpenClawError, known: t.Iterable[OpenClawError]) -> bool:
+    """Whether one of the known errors is about the same key, or about one above it."""
+    return any(f"{error.subject}.".startswith(f"{each.subject}.") for each in known)
 
 
 def running_gateway(
@@ -485,7 +267,7 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
 
 def note_of(plan: Plan, version: str) -> dict[str, t.Any]:
     """What the journal keeps of a plan."""
-    return {"desired": plan.wished, "secrets": sorted(plan.secrets), "ours": plan.ours, "release": version}
+    return {"desired": plan.desired, "secrets": sorted(plan.secrets), "ours": plan.ours, "release": version}
 
 
 def await_gateway(
@@ -570,68 +352,6 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
         journal["json5"] = {"sha256": digest(raw), "settings": settings}
     _store.write(paths.journal, _store.dump(journal), account)
     _store.remove(paths.previous_secrets, account)
-
-
-def report(plan: Plan, found: Found) -> dict[str, t.Any]:
-    """The module's result, with every secret in it masked."""
-    applied: Settings = found.journal.get("applied", {})
-    known = known_values(found.secrets, found.settings) + known_values(plan.secrets, plan.settings)
-    sides = {}
-    for side, settings, secrets in (("before", found.settings, found.secrets), ("after", plan.settings, plan.secrets)):
-        shown = {
-            name: "(new value)"
-            if side == "after" and name in plan.names
-            else "(kept)"
-            if name not in plan.names
-            else "(old value)"
-            for name in sorted(secrets)
-        }
-        sides[side] = {
-            "settings": _settings.redact(_merge.project(settings, applied, plan.desired), known),
-            "secrets": shown,
-        }
-    plain = [_settings.dotted(path) for path, _value in _settings.plain_secrets(_merge.without_null(plan.desired))]
-    notes = [
-        f"gateway_settings.{path} holds a secret as plain text: put it into gateway_secrets and refer to it with the filter secret_ref."
-        for path in plain
-    ]
-    notes += [
-        f"gateway_settings.{_settings.dotted(path)} was changed on the host since the last run." for path in plan.drift
-    ]
-    return {
-        "changed_keys": [_settings.dotted(path) for path in plan.keys],
-        "changed_secrets": plan.names,
-        "drift": [_settings.dotted(path) for path in plan.drift],
-        "reload": _settings.reload_kind(plan.keys, plan.settings),
-        "pending": "pending" in found.journal,
-        "validated": False,
-        "plain_secrets": plain,
-        "diff": {**sides, "before_header": "settings and secrets", "after_header": "settings and secrets"},
-        "notes": notes,
-    }
-
-
-def known_values(secrets: Secrets, settings: Settings) -> list[str]:
-    """Secret texts to look for wherever something is shown; too short ones would mask ordinary words."""
-    values = [*secrets.values(), *(value for _path, value in _settings.plain_secrets(settings))]
-    return [value for value in values if isinstance(value, str) and len(value) >= 6]
-
-
-def known_secrets(params: Params) -> list[str]:
-    """The same, out of the parameters alone."""
-    return known_values(params["secrets"], params["settings"])
-
-
-def is_json(raw: bytes | None) -> bool:
-    try:
-        json.loads(raw or b"")
-    except ValueError:
-        return False
-    return True
-
-
-def digest(raw: bytes | None) -> str:
-    return hashlib.sha256(raw or b"").hexdigest()
 
 
 __all__ = ("OPTIONS", "known_secrets", "preview", "run")

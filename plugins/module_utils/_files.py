@@ -41,10 +41,10 @@ class Change(t.NamedTuple):
     """A path that is not yet as it should be."""
 
     found: Entry
-    wish: Entry
+    desired: Entry
 
 
-def wish(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> Entry:
+def desired_entry(entry: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any]) -> Entry:
     """What one entry of the module's parameters asks for."""
     path, state = entry["path"], entry["state"]
     if not os.path.isabs(path):
@@ -102,76 +102,78 @@ def _as_name(look_up: t.Callable[[int], t.Any], owner: str | None) -> str | None
     return _name_of(look_up, int(owner)) if owner and owner.isdecimal() else owner or None
 
 
-def plan(wishes: t.Sequence[Entry], *, strict: bool = True) -> list[Change]:
+def plan(entries: t.Sequence[Entry], *, strict: bool = True) -> list[Change]:
     """The changes in the order in which they are made; what cannot be done is refused here.
 
     :param strict: refuse owners and parents that do not exist; in check mode, another task would have made them.
     """
-    paths = [wish.path for wish in wishes]
+    paths = [entry.path for entry in entries]
     for path in paths:
         if paths.count(path) > 1:
             raise OpenClawError(path, "stands in the list twice", "Remove one of the two entries.")
-    changes = [Change(look(wish.path), wish) for wish in wishes]
-    for found, wished in changes:
+    changes = [Change(look(entry.path), entry) for entry in entries]
+    for found, desired in changes:
         # Replacing what somebody put there as something else is not ours to decide, but for files and links.
-        replaceable = {wished.state, "absent"} | ({"file", "link"} if wished.state in ("file", "link") else set())
-        if wished.state != "absent" and found.state not in replaceable:
-            reason = f"a {wished.state} should be there and a {found.state} is"
-            raise OpenClawError(wished.path, reason, "Look what it is, and move it away.")
-        if wished.state == "absent" and found.state == "directory" and os.listdir(found.path):
-            kept = {wish.path for wish in wishes if wish.state == "absent"}
+        replaceable = {desired.state, "absent"} | ({"file", "link"} if desired.state in ("file", "link") else set())
+        if desired.state != "absent" and found.state not in replaceable:
+            reason = f"a {desired.state} should be there and a {found.state} is"
+            raise OpenClawError(desired.path, reason, "Look what it is, and move it away.")
+        if desired.state == "absent" and found.state == "directory" and os.listdir(found.path):
+            kept = {entry.path for entry in entries if entry.state == "absent"}
             if any(os.path.join(found.path, name) not in kept for name in os.listdir(found.path)):
-                raise OpenClawError(wished.path, "the directory is not empty", "Remove what is in it first.")
+                raise OpenClawError(desired.path, "the directory is not empty", "Remove what is in it first.")
     due = [change for change in changes if differs(change)]
     if strict:
-        _refuse_homeless(wishes, due)
-    made = [change for change in due if change.wish.state != "absent"]
-    return made + [change for change in reversed(due) if change.wish.state == "absent"]
+        _refuse_homeless(entries, due)
+    made = [change for change in due if change.desired.state != "absent"]
+    return made + [change for change in reversed(due) if change.desired.state == "absent"]
 
 
-def _refuse_homeless(wishes: t.Iterable[Entry], due: t.Iterable[Change]) -> None:
+def _refuse_homeless(entries: t.Iterable[Entry], due: t.Iterable[Change]) -> None:
     """Refuse what has no directory to stand in, or nobody to belong to."""
-    to_make = {change.wish.path for change in due if change.wish.state != "absent"}
+    to_make = {change.desired.path for change in due if change.desired.state != "absent"}
     directories: set[str] = set()
-    for wished in wishes:
-        parent = os.path.dirname(wished.path)
-        if wished.path in to_make:
+    for desired in entries:
+        parent = os.path.dirname(desired.path)
+        if desired.path in to_make:
             if parent not in directories and not os.path.isdir(parent):
-                raise OpenClawError(wished.path, f"{parent} is not a directory", "List it as a directory before this.")
-            _owner_of(wished)
-        if wished.state == "directory":
-            directories.add(wished.path)
+                raise OpenClawError(desired.path, f"{parent} is not a directory", "List it as a directory before this.")
+            _owner_of(desired)
+        if desired.state == "directory":
+            directories.add(desired.path)
 
 
 def differs(change: Change) -> bool:
-    """Whether anything that matters is another one."""
-    found, wished = change
-    if found.state != wished.state:
+    """Whether a managed attribute differs."""
+    found, desired = change
+    if found.state != desired.state:
         # Without content there is nothing to make a file of: missing() tells.
-        return not (wished.state == "file" and wished.content is None)
-    if wished.state == "absent":
+        return not (desired.state == "file" and desired.content is None)
+    if desired.state == "absent":
         return False
-    pairs = [(getattr(wished, name), getattr(found, name)) for name in ("content", "src", "owner", "group", "mode")]
+    pairs = [(getattr(desired, name), getattr(found, name)) for name in ("content", "src", "owner", "group", "mode")]
     return any(wanted is not None and wanted != is_ for wanted, is_ in pairs)
 
 
-def missing(wishes: t.Iterable[Entry]) -> list[str]:
+def missing(entries: t.Iterable[Entry]) -> list[str]:
     """Files that should be there, are not, and whose content nobody gave."""
     return [
-        wish.path for wish in wishes if wish.state == "file" and wish.content is None and not os.path.isfile(wish.path)
+        entry.path
+        for entry in entries
+        if entry.state == "file" and entry.content is None and not os.path.isfile(entry.path)
     ]
 
 
-def as_wished(entries: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
+def in_sync(entries: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
     """Whether everything is as these entries ask, of root and readable by all where they do not say otherwise.
 
-    Entries that cannot be fulfilled are not as wished: whoever makes them says why.
+    Entries that cannot be fulfilled are not in sync: the task that makes them says why.
     """
     defaults = {"owner": "root", "group": "root", "mode": "0644"}
     blank = {"state": "file", **dict.fromkeys(("content", "src", "owner", "group", "mode"))}
     try:
-        wishes = [wish({**blank, **entry}, defaults) for entry in entries]
-        return not plan(wishes, strict=False) and not missing(wishes)
+        desired = [desired_entry({**blank, **entry}, defaults) for entry in entries]
+        return not plan(desired, strict=False) and not missing(desired)
     except OpenClawError:
         return False
 
@@ -184,10 +186,10 @@ def describe(path: str) -> dict[str, t.Any]:
     return {name: value for name, value in entry.items() if value != ordinary.get(name)}
 
 
-def sweep(wishes: t.Iterable[Entry]) -> None:
+def sweep(entries: t.Iterable[Entry]) -> None:
     """Remove the temporary files of runs that were killed; a run that is under way still needs its own."""
-    for wished in wishes:
-        directory, name = os.path.split(wished.path)
+    for desired in entries:
+        directory, name = os.path.split(desired.path)
         temporary = re.compile(rf"\.{re.escape(name)}\.([0-9]+)-[0-9a-f]{{8}}")
         with contextlib.suppress(OSError):
             for match in filter(None, map(temporary.fullmatch, os.listdir(directory))):
@@ -197,53 +199,53 @@ def sweep(wishes: t.Iterable[Entry]) -> None:
 
 def carry_out(change: Change) -> None:
     """Make one path as it should be."""
-    found, wished = change
+    found, desired = change
     try:
-        if wished.state == "absent":
-            (os.rmdir if found.state == "directory" else os.unlink)(wished.path)
-        elif wished.state == "directory":
+        if desired.state == "absent":
+            (os.rmdir if found.state == "directory" else os.unlink)(desired.path)
+        elif desired.state == "directory":
             if found.state == "absent":
-                os.mkdir(wished.path, 0o700)
-            _set_attributes(wished.path, wished, os.O_DIRECTORY)
-        elif wished.state == "link":
-            _replace(wished, lambda temporary: os.symlink(str(wished.src), temporary))
-        elif wished.content is not None and (found.state != "file" or found.content != wished.content):
-            _replace(wished, lambda temporary: _fill(temporary, wished))
+                os.mkdir(desired.path, 0o700)
+            _set_attributes(desired.path, desired, os.O_DIRECTORY)
+        elif desired.state == "link":
+            _replace(desired, lambda temporary: os.symlink(str(desired.src), temporary))
+        elif desired.content is not None and (found.state != "file" or found.content != desired.content):
+            _replace(desired, lambda temporary: _fill(temporary, desired))
         else:
-            _set_attributes(wished.path, wished)
+            _set_attributes(desired.path, desired)
     except OSError as error:
         raise OpenClawError(
-            wished.path,
+            desired.path,
             f"could not be made: {error.strerror}",
             "Nothing else of this step was undone; run it again when the reason is gone.",
         ) from error
 
 
-def _replace(wished: Entry, make: t.Callable[[str], None]) -> None:
+def _replace(desired: Entry, make: t.Callable[[str], None]) -> None:
     """Make it under another name, then put it in place in one step."""
-    directory, name = os.path.split(wished.path)
+    directory, name = os.path.split(desired.path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}-{random.token_hex(4)}")
     try:
         make(temporary)
-        _set_attributes(temporary, wished)
-        os.rename(temporary, wished.path)
+        _set_attributes(temporary, desired)
+        os.rename(temporary, desired.path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
 
 
-def _fill(path: str, wished: Entry) -> None:
+def _fill(path: str, desired: Entry) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(wished.content or b"")
+        file.write(desired.content or b"")
         file.flush()
         os.fsync(handle)
 
 
-def _set_attributes(path: str, wished: Entry, flags: int = 0) -> None:
-    uid, gid = _owner_of(wished)
-    if wished.state == "link":
+def _set_attributes(path: str, desired: Entry, flags: int = 0) -> None:
+    uid, gid = _owner_of(desired)
+    if desired.state == "link":
         os.chown(path, uid, gid, follow_symlinks=False)
         return
     # By descriptor: where others may write, the path can become a link to something else between two calls.
@@ -251,15 +253,15 @@ def _set_attributes(path: str, wished: Entry, flags: int = 0) -> None:
     try:
         os.fchown(handle, uid, gid)
         # After fchown, which clears the set-group bit.
-        if wished.mode is not None:
-            os.fchmod(handle, wished.mode)
+        if desired.mode is not None:
+            os.fchmod(handle, desired.mode)
     finally:
         os.close(handle)
 
 
-def _owner_of(wished: Entry) -> tuple[int, int]:
+def _owner_of(desired: Entry) -> tuple[int, int]:
     """The numbers of owner and group; -1 leaves what is."""
-    return _number(pwd.getpwnam, wished.owner, wished.path), _number(grp.getgrnam, wished.group, wished.path)
+    return _number(pwd.getpwnam, desired.owner, desired.path), _number(grp.getgrnam, desired.group, desired.path)
 
 
 def _number(look_up: t.Callable[[str], t.Any], name: str | None, path: str) -> int:
@@ -340,37 +342,38 @@ def _undo_of(change: Change) -> dict[str, t.Any]:
 
 
 def difference(change: Change) -> dict[str, str]:
-    """One entry of a diff: the content, after a line for each attribute that is another one."""
-    found, wished = change
+    """One entry of a diff: the content, after a line for each attribute that differs."""
+    found, desired = change
     return {
         "before_header": found.path,
         "after_header": found.path,
         "before": _describe(found, change),
-        "after": _describe(wished, change),
+        "after": _describe(desired, change),
     }
 
 
 def _describe(side: Entry, change: Change) -> str:
     if side.state == "absent":
         return ""
-    lines = [] if change.found.state == change.wish.state else [f"# {side.state}"]
+    lines = [] if change.found.state == change.desired.state else [f"# {side.state}"]
     for name in ("owner", "group", "mode", "src"):
-        wanted = getattr(change.wish, name)
+        wanted = getattr(change.desired, name)
         if wanted is not None and wanted != getattr(change.found, name):
             value = getattr(side, name)
             lines.append(f"# {name} {value:04o}" if name == "mode" and value is not None else f"# {name} {value}")
-    content = b"" if change.wish.content is None and change.wish.state == "file" else side.content or b""
+    content = b"" if change.desired.content is None and change.desired.state == "file" else side.content or b""
     return "\n".join([*lines, content.decode(errors="replace")])
 
 
 __all__ = (
     "Change",
     "Entry",
-    "as_wished",
     "carry_out",
     "describe",
+    "desired_entry",
     "difference",
     "differs",
+    "in_sync",
     "joined",
     "look",
     "missing",
@@ -378,6 +381,5 @@ __all__ = (
     "read_journal",
     "sweep",
     "undo",
-    "wish",
     "write_journal",
 )

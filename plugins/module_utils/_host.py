@@ -133,11 +133,11 @@ def main_process(unit: str) -> int:
     return min(mains, default=0)
 
 
-def lost(pid: int, paths: t.Iterable[str]) -> list[str]:
+def missing_directories(pid: int, paths: t.Iterable[str]) -> list[str]:
     """Directories that a process was to write to and cannot any more, because they were removed under it.
 
     Its working directory, and what its unit has mounted writable in a system that is read-only for it: such a mount ends
-    with the directory, and one that is made anew in its place is read-only.
+    with the directory, and a new one in its place is read-only.
 
     :param paths: what the unit lets the process write to (``list`` of paths).
     """

@@ -188,7 +188,7 @@ def _tls_context(ca_path: str | None, client_cert: str | None, client_key: str |
         directory = ca_path if ca_path and os.path.isdir(ca_path) else None
         context = ssl.create_default_context(cafile=None if directory else ca_path, capath=directory)
     except (OSError, ssl.SSLError) as exc:
-        remedy = "Give a PEM file with the certificate of the authority."
+        remedy = "Give a PEM file with the certificate of the CA."
         raise OpenClawError(f"ca_path {ca_path}", _words(exc), remedy) from None
     if client_cert:
         try:

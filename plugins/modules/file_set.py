@@ -111,13 +111,13 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._errors import Op
 
 
 def report(
-    wishes: t.Sequence[_files.Entry], changes: t.Sequence[_files.Change], earlier: t.Sequence[dict[str, t.Any]]
+    desired: t.Sequence[_files.Entry], changes: t.Sequence[_files.Change], earlier: t.Sequence[dict[str, t.Any]]
 ) -> dict[str, t.Any]:
     """The module's result after these changes, and after those that are in the journal."""
     return {
         "changed": bool(changes),
-        "changed_paths": [change.wish.path for change in changes],
-        "missing": _files.missing(wishes),
+        "changed_paths": [change.desired.path for change in changes],
+        "missing": _files.missing(desired),
         "undo": _files.joined(earlier, _files.undo(changes)),
         "diff": [_files.difference(change) for change in changes],
     }
@@ -145,14 +145,14 @@ def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     journal = module.params["journal"]
     done: list[_files.Change] = []
-    wishes: list[_files.Entry] = []
+    desired: list[_files.Entry] = []
     earlier: list[dict[str, t.Any]] = []
     try:
         earlier = _files.read_journal(journal) if journal else []
-        wishes = [_files.wish(entry, module.params) for entry in module.params["entries"]]
+        desired = [_files.desired_entry(entry, module.params) for entry in module.params["entries"]]
         if not module.check_mode:
-            _files.sweep(wishes)
-        changes = _files.plan(wishes, strict=not module.check_mode)
+            _files.sweep(desired)
+        changes = _files.plan(desired, strict=not module.check_mode)
         if journal and changes and not module.check_mode:
             _files.write_journal(journal, _files.joined(earlier, _files.undo(changes)))
         for change in changes:
@@ -161,8 +161,8 @@ def main() -> None:
             done.append(change)
     except OpenClawError as error:
         # What is done already can be undone by the play, after a failure too.
-        module.fail_json(msg=str(error), **report(wishes, done, earlier))
-    module.exit_json(**report(wishes, done, earlier))
+        module.fail_json(msg=str(error), **report(desired, done, earlier))
+    module.exit_json(**report(desired, done, earlier))
 
 
 if __name__ == "__main__":

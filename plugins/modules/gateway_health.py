@@ -333,7 +333,7 @@ class Gateway:
             if self.mtls:
                 seen.mtls = self.look_through(self.mtls)
             if seen.unit and (pid := _host.main_process(seen.unit)):
-                seen.missing = _host.lost(pid, [])
+                seen.missing = _host.missing_directories(pid, [])
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
             command = [systemctl, "show", "--property", UNIT_PROPERTIES, "--", seen.unit]
             seen.unit_properties = health.properties(self.module.run_command(command)[1])

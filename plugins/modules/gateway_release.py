@@ -141,419 +141,18 @@ pruned:
 """
 
 import contextlib
-import ctypes
-import errno
-import fcntl
-import json
 import os
 import shutil
-import signal
 import time
 import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _release, _versions
+from ansible_collections.clawops.openclaw.plugins.module_utils import _install, _lock, _release, _versions
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# npm writes less than this between two looks at the disk, where the disk is slow enough to matter.
-FULL_BELOW = 8 << 20
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-class Job(t.NamedTuple):
-    """One installation: what, from where, to where, until when."""
-
-    version: str
-    store: Path
-    cache: Path
-    npm: str
-    node: str
-    environment: dict[str, str]
-    deadline: float
-
-    @property
-    def partial(self) -> Path:
-        return self.store / f"{self.version}{_release.PARTIAL_SUFFIX}"
-
-    @property
-    def log(self) -> Path:
-        return log_of(self.store, self.version)
-
-
-def log_of(store: Path, version: str) -> Path:
-    """Where an installation tells how far it is."""
-    return store / f".{version}.log"
-
-
-# ---- what is there -----------------------------------------------------------------------------------
-
-
-def read_text(path: Path) -> str | None:
-    """The text of a file, or None when there is no such file."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def read_package(release: Path) -> dict[str, t.Any]:
-    """OpenClaw's own package.json in a release."""
-    return _release.read_object(read_text(release / "node_modules" / _release.PACKAGE / "package.json"))
-
-
-def read_marker(store: Path, version: str) -> dict[str, t.Any] | None:
-    """What was noted when the release was finished; None when no finished release stands there."""
-    release = store / version
-    marker = _release.read_object(read_text(release / _release.MARKER))
-    finished = _release.is_finished(version, marker, read_package(release)) and _release.is_whole(str(release))
-    return marker if finished else None
-
-
-def installed_releases(store: Path) -> list[str]:
-    """The releases with a marker, newest first."""
-    names = [entry.parent.name for entry in store.glob(f"*/{_release.MARKER}")]
-    return _versions.newest_first(names)
-
-
-def linked_releases(store: Path) -> dict[str, str]:
-    """Releases that a ``current`` link points to, and which link that is."""
-    links: dict[str, str] = {}
-    for link in sorted(store.parent.glob("*/current")):
-        with contextlib.suppress(ValueError, IndexError):
-            links[link.resolve().relative_to(store.resolve()).parts[0]] = str(link)
-    return links
-
-
-# ---- one at a time -----------------------------------------------------------------------------------
-
-
-class HeldLock(OpenClawError):
-    """Another process has the lock, and keeps it."""
-
-
-@contextlib.contextmanager
-def interruptible() -> t.Iterator[None]:
-    """Turn the signals that end a process into an error, so that what was begun is cleaned up."""
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-    def interrupt(number: int, _frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise OpenClawError(
-            "the installation of OpenClaw",
-            f"it was interrupted by {signal.Signals(number).name}, and the incomplete release was removed",
-            "Run it again; what npm has downloaded is still in its cache.",
-        )
-
-    previous = {each: signal.signal(each, interrupt) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in previous.items():
-            signal.signal(each, handler)
-
-
-@contextlib.contextmanager
-def exclusive(store: Path, deadline: float) -> t.Iterator[int]:
-    """Hold the lock of the releases; gives its descriptor.
-
-    Processes that inherit the descriptor hold the lock too: an npm that outlived its module keeps others out.
-    """
-    lock = store / ".lock"
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise held(lock, os.pread(descriptor, 64, 0)) from None
-                time.sleep(0.2)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def held(lock: Path, content: bytes) -> HeldLock:
-    """The lock is somebody else's, and stays so."""
-    holder = content.decode(errors="replace").strip()
-    holder = holder if holder.isdecimal() else "unknown"
-    alive = "" if Path("/proc", holder).exists() else ", which has ended; a child of it still runs"
-    return HeldLock(
-        str(lock),
-        f"another installation holds it: process {holder}{alive}",
-        f"Wait until it is done and run again, or find it with 'fuser {lock}' and end it.",
-    )
-
-
-# ---- processes ---------------------------------------------------------------------------------------
-
-
-def run(
-    job: Job, command: t.Sequence[str], lock: int, progress: t.Callable[[], None] = lambda: None
-) -> tuple[int, str]:
-    """Run a command in the clean environment, until the deadline at most; gives its status and what it printed."""
-    return _release.run_bounded(
-        command,
-        environment=job.environment,
-        cwd=str(job.store),
-        deadline=job.deadline,
-        keep_open=lock,
-        progress=progress,
-    )
-
-
-def note(job: Job, text: str) -> None:
-    """Tell in the log how far it is; a full disk must not make that an error of its own."""
-    with contextlib.suppress(OSError), job.log.open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
-
-
-def npm_progress(job: Job) -> t.Callable[[], None]:
-    """Notes every five seconds how much has been written, and ends npm when the disk is full."""
-    began = time.monotonic()
-    noted = began
-    free_before = shutil.disk_usage(job.store).free
-
-    def progress() -> None:
-        nonlocal noted
-        now = time.monotonic()
-        # On a full disk npm goes on for minutes, and leaves files that are too short without a word about it.
-        if is_full(job.store) or is_full(job.cache):
-            raise _release.disk_full(job.version, str(job.store), str(job.cache))
-        if now - noted >= 5:
-            noted = now
-            written = max(free_before - shutil.disk_usage(job.store).free, 0) >> 20
-            note(job, f"npm has run for {now - began:.0f} s, and about {written} MB have been written")
-
-    return progress
-
-
-def is_full(path: Path) -> bool:
-    """Whether a file system has no space left, or no room for more files."""
-    status = os.statvfs(path)
-    # Some file systems do not count files, and say 0 of 0.
-    return status.f_bavail * status.f_frsize < FULL_BELOW or (status.f_files > 0 and status.f_favail < 100)
-
-
-# ---- installing --------------------------------------------------------------------------------------
-
-
-def require_own_directory(path: Path) -> None:
-    """Ensure a directory in which nobody else can put something in our way."""
-    path.mkdir(parents=True, exist_ok=True)
-    status = path.stat()
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-        raise OpenClawError(
-            str(path),
-            "others than root may write there, and what stands there runs as root",
-            f"Give it to root: chown root: {path}; chmod 0755 {path}",
-        )
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory with everything in it, or nothing at all."""
-    for attempt in range(5):
-        try:
-            shutil.rmtree(path)
-        except FileNotFoundError:
-            if not path.exists():
-                return
-        except OSError as error:
-            # A killed child of npm may have written its last file meanwhile.
-            if attempt == 4 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def settle(tree: Path) -> int:
-    """Make everything root's, readable by all and writable by root only; gives the bytes on the disk."""
-    owner, group, size = os.geteuid(), os.getegid(), 0
-    todo = [str(tree)]
-    while todo:
-        directory = todo.pop()
-        with os.scandir(directory) as entries:
-            for entry in [*entries]:
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
-                size += settle_one(entry.path, entry.stat(follow_symlinks=False), owner, group)
-    return size + settle_one(str(tree), tree.lstat(), owner, group)
-
-
-def settle_one(path: str, status: os.stat_result, owner: int, group: int) -> int:
-    """Correct one owner and mode, where they need it."""
-    if (status.st_uid, status.st_gid) != (owner, group):
-        os.lchown(path, owner, group)
-    kind, mode = status.st_mode & 0o170000, status.st_mode & 0o7777
-    if kind != 0o120000:
-        wanted = (mode | (0o555 if kind == 0o040000 or mode & 0o100 else 0o444)) & 0o755
-        if mode != wanted:
-            Path(path).chmod(wanted)
-    return status.st_blocks * 512
-
-
-def sync_to_disk(path: Path) -> None:
-    """Flush a directory, and with it the file system that it is on."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if LIBC.syncfs(descriptor) != 0:
-            os.sync()
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def install_with_npm(job: Job, lock: int) -> None:
-    """Let npm unpack the release into the partial directory."""
-    job.partial.mkdir(mode=0o755)
-    command = [
-        job.npm,
-        "install",
-        f"--prefix={job.partial}",
-        "--no-audit",
-        "--no-fund",
-        "--no-update-notifier",
-        "--loglevel=error",
-        "--save-exact",
-        f"{_release.PACKAGE}@{job.version}",
-    ]
-    note(job, " ".join(command))
-    status, output = run(job, command, lock, npm_progress(job))
-    note(job, f"npm ended with status {status}\n{output.rstrip()}".rstrip())
-    if is_full(job.store) or is_full(job.cache):
-        raise _release.disk_full(job.version, str(job.store), str(job.cache))
-    if status == 0:
-        return
-    if _release.is_missing(output):
-        known = run(job, [job.npm, "view", _release.PACKAGE, "versions", "--json", "--loglevel=silent"], lock)[1]
-        versions = json.loads(known) if known.lstrip().startswith("[") else []
-        job.log.unlink(missing_ok=True)
-        raise _release.missing_version(job.version, [each for each in versions if isinstance(each, str)])
-    raise _release.explain_failure(job.version, output, status=status, path=str(job.store), cache=str(job.cache))
-
-
-def verify(job: Job, lock: int, node_version: str) -> None:
-    """Prove that the release is the one that was wanted and that this host's Node starts it."""
-    package = job.partial / "node_modules" / _release.PACKAGE
-    engines = _release.node_engines(read_package(job.partial))
-    if not _versions.satisfies(node_version, engines):
-        raise _release.wrong_node(job.version, node_version, engines or "")
-    # The first start also does what is left of the installation where npm ran no install scripts;
-    # as root, and now, because the gateway's own user may not write here.
-    starts = [package / "dist" / "index.js"]
-    pending = package / ".openclaw-lifecycle-pending"
-    for start in starts:
-        status, output = run(job, [job.node, str(start), "--version"], lock)
-        printed = _release.printed_version(output)
-        if status != 0 or printed != job.version:
-            raise OpenClawError(
-                f"OpenClaw {job.version}",
-                f"the installed release does not start: {_release.last_words(output) or f'status {status}'}",
-                f"See {job.log}; then run it again, or choose another release.",
-            )
-        if pending.exists() and len(starts) == 1:
-            starts.append(package / "openclaw.mjs")
-    if pending.exists():
-        raise OpenClawError(
-            f"OpenClaw {job.version}",
-            "its installation scripts did not run",
-            "Let npm run them: remove ignore-scripts from its configuration.",
-        )
-
-
-def set_aside(release: Path, aside: Path) -> None:
-    """Take a release out of the way in one step, so that no half of it is ever taken for one."""
-    try:
-        release.rename(aside)
-    except OSError as error:
-        # What came with a container's image cannot be renamed; without its marker it is no release either.
-        if error.errno != errno.EXDEV:
-            raise
-        (release / _release.MARKER).unlink(missing_ok=True)
-        remove_tree(release)
-
-
-def put_in_place(job: Job) -> None:
-    """Give the finished release its name; a damaged one of that name goes."""
-    target = job.store / job.version
-    damaged = job.store / f".{job.version}.damaged{_release.PARTIAL_SUFFIX}"
-    if target.is_symlink() or target.exists():
-        set_aside(target, damaged)
-    job.partial.rename(target)
-    sync_to_disk(job.store)
-    remove_tree(damaged) if damaged.is_dir() else damaged.unlink(missing_ok=True)
-
-
-def remove_leftovers(store: Path) -> None:
-    """Remove what runs left that were killed; call it with the lock held."""
-    for leftover in store.glob(f"*{_release.PARTIAL_SUFFIX}"):
-        remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-
-
-def tidy(store: Path, version: str) -> None:
-    """Remove leftovers where nothing else is to be done; an installation that is under way has removed them itself."""
-    log = log_of(store, version)
-    if not log.exists() and not any(store.glob(f"*{_release.PARTIAL_SUFFIX}")):
-        return
-    with contextlib.suppress(HeldLock), exclusive(store, deadline=0):
-        remove_leftovers(store)
-        log.unlink(missing_ok=True)
-
-
-def install(job: Job, lock: int) -> dict[str, float]:
-    """Install one release; gives the seconds that each phase took."""
-    phases: dict[str, float] = {}
-    began = time.monotonic()
-
-    def done(phase: str) -> None:
-        nonlocal began
-        now = time.monotonic()
-        phases[phase] = round(now - began, 2)
-        began = now
-        note(job, f"{phase} done")
-
-    job.log.unlink(missing_ok=True)
-    try:
-        node_version = run(job, [job.node, "--version"], lock)[1].strip()
-        install_with_npm(job, lock)
-        done("npm")
-        verify(job, lock, node_version)
-        done("verify")
-        size_mb = settle(job.partial) >> 20
-        done("settle")
-        noted = {
-            "version": job.version,
-            "node_engines": _release.node_engines(read_package(job.partial)),
-            "node": node_version,
-            "size_mb": size_mb,
-            "phases": phases,
-        }
-        marker = job.partial / _release.MARKER
-        marker.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
-        marker.chmod(0o644)
-        # A marker must not outlive, over a power cut, the files that it speaks of.
-        sync_to_disk(job.partial)
-        put_in_place(job)
-        done("sync")
-        job.log.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _release.disk_full(job.version, str(job.store), str(job.cache)) from error
-        raise
-    finally:
-        remove_tree(job.partial)
-    return phases
-
-
-# ---- the module --------------------------------------------------------------------------------------
 
 
 def find_program(module: AnsibleModule, name: str) -> str:
@@ -570,7 +169,7 @@ def find_program(module: AnsibleModule, name: str) -> str:
     return str(found)
 
 
-def prepare_job(module: AnsibleModule, deadline: float) -> Job:
+def prepare_job(module: AnsibleModule, deadline: float) -> _install.Job:
     """Everything an installation needs, and a clean environment."""
     registry = module.params["registry"]
     if registry and "@" in registry.partition("://")[2].partition("/")[0]:
@@ -582,7 +181,7 @@ def prepare_job(module: AnsibleModule, deadline: float) -> Job:
     npm, node = find_program(module, "npm"), find_program(module, "node")
     search = ":".join(dict.fromkeys([str(Path(node).parent), str(Path(npm).parent), STANDARD_PATH]))
     cache = Path(module.params["cache"])
-    return Job(
+    return _install.Job(
         version=module.params["version"],
         store=Path(module.params["path"]),
         cache=cache,
@@ -596,15 +195,15 @@ def prepare_job(module: AnsibleModule, deadline: float) -> Job:
 def plan(module: AnsibleModule) -> tuple[bool, list[str]]:
     """Whether the release must be installed, and which releases go."""
     version, store = module.params["version"], Path(module.params["path"])
-    links = linked_releases(store)
+    links = _install.linked_releases(store)
     if module.params["state"] == "present":
-        installed, keep = installed_releases(store), module.params["keep"]
+        installed, keep = _install.installed_releases(store), module.params["keep"]
         going = _release.to_prune(installed, wanted=version, keep=keep, linked=links)
         if keep is not None:
-            # Without a marker it is no release: set_aside() was killed while it removed one that cannot be renamed.
+            # Without a marker it is no release: _install.set_aside() was killed while it removed one that cannot be renamed.
             named = _versions.newest_first(entry.name for entry in store.glob("*"))
             going += [each for each in named if each not in {version, *installed, *links}]
-        return read_marker(store, version) is None, going
+        return _install.read_marker(store, version) is None, going
     if version in links:
         raise OpenClawError(
             str(store / version),
@@ -621,21 +220,21 @@ def carry_out(module: AnsibleModule, deadline: float) -> tuple[bool, list[str], 
     began = time.monotonic()
     job = prepare_job(module, deadline) if present else None
     os.umask(0o022)
-    require_own_directory(store)
+    _install.require_own_directory(store)
     phases: dict[str, float] = {}
-    with interruptible(), exclusive(store, deadline) as lock:
+    with _lock.interruptible(), _lock.exclusive(store, deadline) as lock:
         waited = round(time.monotonic() - began, 2)
         missing, going = plan(module)
-        remove_leftovers(store)
+        _install.remove_leftovers(store)
         if job and missing:
-            require_own_directory(job.cache)
-            phases = {"wait": waited, **install(job, lock)}
+            _install.require_own_directory(job.cache)
+            phases = {"wait": waited, **_install.install(job, lock)}
         for version in going:
             doomed = store / f"{version}{_release.PARTIAL_SUFFIX}"
             with contextlib.suppress(FileNotFoundError):
-                set_aside(store / version, doomed)
-            remove_tree(doomed)
-            log_of(store, version).unlink(missing_ok=True)
+                _install.set_aside(store / version, doomed)
+            _install.remove_tree(doomed)
+            _install.log_of(store, version).unlink(missing_ok=True)
     return missing, going, phases
 
 
@@ -648,7 +247,7 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
         raise OpenClawError(
             "the option keep", f"it is {module.params['keep']}", "Keep 1 release or more; 2 for a way back."
         )
-    before = installed_releases(store)
+    before = _install.installed_releases(store)
     missing, going = plan(module)
     phases: dict[str, float] = {}
     after = before
@@ -660,11 +259,11 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
             if missing or going:
                 missing, going, phases = carry_out(module, began + module.params["timeout"])
             else:
-                tidy(store, version)
+                _install.tidy(store, version)
         except OSError as error:
             raise _release.explain_os_error(version, error) from error
-        after = installed_releases(store)
-    marker = (read_marker(store, version) or {}) if version in after else {}
+        after = _install.installed_releases(store)
+    marker = (_install.read_marker(store, version) or {}) if version in after else {}
     return {
         "changed": missing or bool(going),
         "version": version,
@@ -679,19 +278,22 @@ def ensure(module: AnsibleModule) -> dict[str, t.Any]:
     }
 
 
+OPTIONS: dict[str, t.Any] = {
+    "version": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "path": {"type": "path", "default": "/opt/openclaw/releases"},
+    "cache": {"type": "path", "default": "/var/cache/openclaw/npm"},
+    "registry": {"type": "str"},
+    "keep": {"type": "int"},
+    "npm": {"type": "path"},
+    "node": {"type": "path"},
+    "timeout": {"type": "int", "default": 900},
+}
+
+
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "version": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "path": {"type": "path", "default": "/opt/openclaw/releases"},
-            "cache": {"type": "path", "default": "/var/cache/openclaw/npm"},
-            "registry": {"type": "str"},
-            "keep": {"type": "int"},
-            "npm": {"type": "path"},
-            "node": {"type": "path"},
-            "timeout": {"type": "int", "default": 900},
-        },
+        argument_spec=OPTIONS,
         supports_check_mode=True,
     )
     try:

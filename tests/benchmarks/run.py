@@ -384,26 +384,26 @@ def ab(host: lab.Host, words: str) -> tuple[float, float]:
 
 
 @on_a_host
-def door(host: lab.Host) -> None:
+def mtls(host: lab.Host) -> None:
     """Through nginx with client certificates against loopback, in turns on one host."""
     both = lab.inventory(folder(), {host.name: {}}, mtls_state="present", mtls_requests_per_second=100000)
     timed_play(both)
     host.run("apt-get install -y -qq --no-install-recommends apache2-utils")
     host.run("cd /etc/openclaw/main/mtls/clients/health/current && cat cert.pem key.pem > /root/client.pem")
     address = host.run("hostname -i").split()[0]
-    ways = {"loopback": "http://127.0.0.1:18789", "door": f"-E /root/client.pem https://{address}"}
+    ways = {"loopback": "http://127.0.0.1:18789", "mtls": f"-E /root/client.pem https://{address}"}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, words in ways.items():
             found[name].append(ab(host, words))
     rates, slow = ({name: statistics.median(row[at] for row in rows) for name, rows in found.items()} for at in (0, 1))
     say(
-        f"/healthz, 8 connections: {rates['door']:.0f} requests/s and p99 {slow['door']:.0f} ms through nginx with client certificates,"
-        f" {rates['loopback']:.0f} and {slow['loopback']:.0f} ms on loopback; ratio {rates['door'] / rates['loopback']:.2f}; all {found}"
+        f"/healthz, 8 connections: {rates['mtls']:.0f} requests/s and p99 {slow['mtls']:.0f} ms through nginx with client certificates,"
+        f" {rates['loopback']:.0f} and {slow['loopback']:.0f} ms on loopback; ratio {rates['mtls'] / rates['loopback']:.2f}; all {found}"
     )
 
 
-PARTS = {part.__name__: part for part in (deploy, unchanged, roles, start, settings, probes, memory, door, access)}
+PARTS = {part.__name__: part for part in (deploy, unchanged, roles, start, settings, probes, memory, mtls, access)}
 
 
 def known_part(name: str) -> str:

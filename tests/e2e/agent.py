@@ -53,9 +53,9 @@ def start_model(host: lab.Host) -> None:
 
 def turn(host: lab.Host, session: str, command: str) -> str:
     """What the tool call of one turn of the agent gave back; each session has one."""
-    wish = base64.b64encode(command.encode()).decode()
+    desired = base64.b64encode(command.encode()).decode()
     answer = host.run(
-        f"openclaw agent --agent {NAME} --session-key agent:{NAME}:{session} --message 'RUN {wish}'"
+        f"openclaw agent --agent {NAME} --session-key agent:{NAME}:{session} --message 'RUN {desired}'"
         " --json --timeout 150 2>/root/turn.log"
     )
     result = json.loads(answer)

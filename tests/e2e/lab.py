@@ -203,9 +203,9 @@ class Host:
     def accepts(self, token: str, port: int = 18789) -> bool:
         """Whether the gateway answers an authenticated call; the token travels in no argument."""
         call = f"curl -s -m 15 -o /dev/null -w '%{{http_code}}' -K - http://127.0.0.1:{port}/tools/invoke"
-        wish = json.dumps({"tool": "sessions_list", "args": {}})
+        desired = json.dumps({"tool": "sessions_list", "args": {}})
         header = f'header = "Authorization: Bearer {token}"\nheader = "Content-Type: application/json"\n'
-        return self.run(call, stdin=f"{header}data = {json.dumps(wish)}\n").strip() == "200"
+        return self.run(call, stdin=f"{header}data = {json.dumps(desired)}\n").strip() == "200"
 
     def reboot(self) -> None:
         """Stop the machine in order and start it again, under another address maybe; wait until ssh answers."""

@@ -5,7 +5,7 @@
 """Stands in for a model provider, as none can be reached: OpenAI's chat completions, streamed, on loopback of a host.
 
 A message "RUN <command in Base64>" is answered by a call of the tool ``exec`` with that command; what the tool gave back
-is then answered word for word. A session has one wish. Runs on the host itself, with nothing but Python: ``python3 provider.py PORT``.
+is then answered word for word. A session has one desired. Runs on the host itself, with nothing but Python: ``python3 provider.py PORT``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def answer(messages: list[dict[str, Any]]) -> dict[str, Any]:
     given = [text_of(each["content"]) for each in messages if each["role"] == "tool"]
     if given:
         return {"content": f"TOOL SAID {given[-1]}"}
-    wish = re.search(r"\bRUN ([A-Za-z0-9+/=]+)", " ".join(text_of(each["content"]) for each in messages))
-    if not wish:
+    desired = re.search(r"\bRUN ([A-Za-z0-9+/=]+)", " ".join(text_of(each["content"]) for each in messages))
+    if not desired:
         return {"content": "nothing to run"}
-    arguments = json.dumps({"command": base64.b64decode(wish[1]).decode()})
+    arguments = json.dumps({"command": base64.b64decode(desired[1]).decode()})
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "exec", "arguments": arguments}}
     return {"tool_calls": [call]}
 

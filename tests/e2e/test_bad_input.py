@@ -211,9 +211,9 @@ def test_a_retired_snippet_that_the_release_still_takes_is_applied(gateway: Gate
 
 def test_an_unsafe_version_that_the_operator_insists_on_is_only_warned_of(gateway: Gateway, tmp_path: Path) -> None:
     # The registry has no other version that is old enough.
-    wish = {"gateway_version": "0.0.1", "gateway_allow_unsafe_version": True}
+    desired = {"gateway_version": "0.0.1", "gateway_allow_unsafe_version": True}
     with untouched(gateway.host):
-        run = site(tmp_path, gateway.host, wish, "--check")
+        run = site(tmp_path, gateway.host, desired, "--check")
     assert run.status == 0, run.output
     assert squeezed("gateway_version 0.0.1: is not safe: CVE-2026-25253") in message(run, "WARNING")
 

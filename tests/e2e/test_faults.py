@@ -255,14 +255,14 @@ class Changing:
     def __init__(self, started: Gateway, folder: Path) -> None:
         self.host, self.folder = started.host, folder
         self.generation = 0
-        self.wish = {**hot(0), **restarting(0)}
+        self.desired = {**hot(0), **restarting(0)}
         self.durations: dict[Kind, float] = {}
 
     def next(self, kind: Kind) -> Path:
         """An inventory with another change of a kind."""
         self.generation += 1
-        self.wish = {**self.wish, **kind(self.generation)}
-        return lab.inventory(self.folder, {self.host.name: {}}, gateway_settings=self.wish)
+        self.desired = {**self.desired, **kind(self.generation)}
+        return lab.inventory(self.folder, {self.host.name: {}}, gateway_settings=self.desired)
 
     def measure(self) -> None:
         """How long an undisturbed run of each kind takes."""

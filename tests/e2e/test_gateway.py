@@ -97,7 +97,7 @@ def test_a_change_that_needs_a_restart_moves_the_gateway(gateway: Gateway, movin
     assert not gateway.host.serves()
 
 
-def test_what_is_no_longer_wished_goes_and_what_others_wrote_stays(gateway: Gateway, moving: Change) -> None:
+def test_what_is_no_longer_desired_goes_and_what_others_wrote_stays(gateway: Gateway, moving: Change) -> None:
     settings = gateway.host.settings()
     assert "trustedProxies" not in settings["gateway"]
     assert settings["session"] == {"dmScope": "per-peer"}

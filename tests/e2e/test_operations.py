@@ -66,12 +66,12 @@ def test_a_change_is_in_force_where_the_gateway_does_not_notice_its_file(gateway
 
 
 def test_a_key_of_ours_that_somebody_changed_can_be_kept(gateway: Gateway) -> None:
-    wished = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": "keep"}
-    converge(gateway, **wished)
+    desired = {"gateway_settings": {"logging": {"consoleLevel": "warn"}}, "gateway_settings_drift": "keep"}
+    converge(gateway, **desired)
     settings = gateway.host.settings()
     settings["logging"]["consoleLevel"] = "error"
     gateway.host.write(lab.SETTINGS, json.dumps(settings))
-    run = converge(gateway, **wished)
+    run = converge(gateway, **desired)
     assert "gateway_settings.logging.consoleLevel was changed on the host" in " ".join(run.output.split())
     assert gateway.host.settings()["logging"]["consoleLevel"] == "error"
 

@@ -173,7 +173,7 @@ def in_sync(entries: t.Iterable[t.Mapping[str, t.Any]], there: t.Mapping[str, _f
     defaults = {"owner": "root", "group": "root", "mode": "0644"}
     blank = {"state": "file", **dict.fromkeys(("content", "src", "owner", "group", "mode"))}
     try:
-        desired = [_files.wish({**blank, **entry}, defaults) for entry in entries]
+        desired = [_files.desired_entry({**blank, **entry}, defaults) for entry in entries]
     except OpenClawError:
         return False  # a link to what is yet to be issued
     return not any(_files.differs(_files.Change(there[each.path], each)) for each in desired)

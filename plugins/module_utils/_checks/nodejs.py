@@ -30,7 +30,7 @@ def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     engines = params["engines"] or gateway.get("engines", "")
     return {
         "installed": host.packages.get("nodejs", ""),
-        "source": _files.as_wished(params["source_files"]),
+        "source": _files.in_sync(params["source_files"]),
         # The oldest version of the major that satisfies the range; empty where none does.
         "minimum": _versions.engines_minimum(engines, params["major"]),
         "_engines": engines,

@@ -67,8 +67,8 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
     node = settled(params)
     seen: dict[str, t.Any] = {
         "installed": host.packages.get("tailscale", ""),
-        "source": _files.as_wished(params["source_files"]),
-        "described": _files.as_wished(params["files"]),
+        "source": _files.in_sync(params["source_files"]),
+        "described": _files.in_sync(params["files"]),
         # Whether tailscaled answers, and whether the node has a key of its own, valid or not.
         "running": node.running,
         "known": node.has_key,

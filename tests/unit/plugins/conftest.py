@@ -105,7 +105,7 @@ class Host:
         for path in (self.settings, self.secrets):
             path.parent.mkdir(mode=0o700)
 
-    def parameters(self, **wishes: Any) -> dict[str, Any]:
+    def parameters(self, **asked: Any) -> dict[str, Any]:
         owned = {"secrets": {"providers": {"clawops": {**SECRET_PROVIDER, "path": str(self.secrets)}}}}
         return {
             "path": str(self.settings),
@@ -124,15 +124,15 @@ class Host:
             "recover": "none",
             "confirm": True,
             "timeout": 5,
-            **wishes,
+            **asked,
         }
 
-    def run(self, *, check_mode: bool = False, **wishes: Any) -> dict[str, Any]:
-        return _apply.run(self.parameters(**wishes), check_mode=check_mode)
+    def run(self, *, check_mode: bool = False, **asked: Any) -> dict[str, Any]:
+        return _apply.run(self.parameters(**asked), check_mode=check_mode)
 
-    def deploy(self, **wishes: Any) -> None:
+    def deploy(self, **asked: Any) -> None:
         """What the role does on a host where nothing runs: write, start, note that it works."""
-        self.run(**wishes)
+        self.run(**asked)
         self.run(state="confirmed")
 
     def read(self, path: Path | None = None) -> Any:

@@ -56,7 +56,7 @@ def test_a_clash_names_hosts_address_and_remedy(second: dict[str, Any], reasons:
 
 
 @pytest.mark.parametrize(
-    ("doors", "clashing"),
+    ("proxies", "conflicting"),
     [
         pytest.param(({}, {}), ["mtls_port 443", "mtls_http_port 80"], id="both-defaults"),
         pytest.param(({"mtls_http_port": 0}, {"mtls_http_port": 0}), ["mtls_port 443"], id="no-redirection"),
@@ -65,12 +65,12 @@ def test_a_clash_names_hosts_address_and_remedy(second: dict[str, Any], reasons:
     ],
 )
 def test_two_doors_of_one_address_have_ports_of_their_own(
-    doors: tuple[dict[str, Any], dict[str, Any]], clashing: list[str]
+    proxies: tuple[dict[str, Any], dict[str, Any]], conflicting: list[str]
 ) -> None:
     common = {"ansible_host": "192.0.2.1", "mtls_state": "present"}
     other = {"gateway_instance": "b", "gateway_port": 18790}
-    told = gateway_conflicts({"a": {**common, **doors[0]}, "b": {**common, **other, **doors[1]}}, ["a", "b"])
-    assert [sentence.partition(" with ")[2].partition(". ")[0] for sentence in told] == clashing
+    told = gateway_conflicts({"a": {**common, **proxies[0]}, "b": {**common, **other, **proxies[1]}}, ["a", "b"])
+    assert [sentence.partition(" with ")[2].partition(". ")[0] for sentence in told] == conflicting
 
 
 def test_a_name_that_is_another_ones_address_conflicts() -> None:

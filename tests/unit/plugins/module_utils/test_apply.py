@@ -42,7 +42,7 @@ def without_provider(value: Any) -> Any:
 # ---- the plain way -----------------------------------------------------------------------------------
 
 
-def test_the_first_run_writes_the_wish_and_waits_for_its_confirmation(host: Host) -> None:
+def test_the_first_run_writes_what_is_desired_and_waits_for_its_confirmation(host: Host) -> None:
     result = host.run(settings={"gateway": {"port": 1}, "a": None}, defaults={"b": 2}, secrets={"TOKEN": "s" * 20})
     assert without_provider(host.read()) == {"b": 2, "gateway": {"port": 1}}
     assert host.read(host.secrets) == {"TOKEN": "s" * 20}
@@ -60,8 +60,12 @@ def test_the_files_are_for_the_account_alone(host: Host) -> None:
 
 
 def test_a_second_run_changes_nothing_and_starts_no_process(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    wish: dict[str, Any] = {"settings": {"a": {"b": [1, None]}}, "secrets": {"TOKEN": "s" * 20}, "generate": ["MADE"]}
-    host.deploy(**wish)
+    desired: dict[str, Any] = {
+        "settings": {"a": {"b": [1, None]}},
+        "secrets": {"TOKEN": "s" * 20},
+        "generate": ["MADE"],
+    }
+    host.deploy(**desired)
     package = host.root / "releases/2026.9.6/node_modules/openclaw/package.json"
     package.parent.mkdir(parents=True)
     package.write_text("{}")
@@ -75,15 +79,15 @@ def test_a_second_run_changes_nothing_and_starts_no_process(host: Host, monkeypa
         monkeypatch.setattr(subprocess, name, no_process)
     for name in ("fork", "posix_spawn", "system"):
         monkeypatch.setattr(os, name, no_process)
-    result = host.run(**wish)
+    result = host.run(**desired)
     assert (result["changed"], result["pending"], result["changed_keys"], result["notes"]) == (False, False, [], [])
     assert host.tree() == before
 
 
 def test_the_bytes_that_were_validated_are_the_bytes_that_were_written(host: Host) -> None:
-    wishes: list[dict[str, Any]] = [{"a": {"ü": "é"}}, {"a": {"b": 1}, "c": [None]}, {"a": None}]
-    for wish in wishes:
-        host.run(settings=wish)
+    asked: list[dict[str, Any]] = [{"a": {"ü": "é"}}, {"a": {"b": 1}, "c": [None]}, {"a": None}]
+    for desired in asked:
+        host.run(settings=desired)
         assert host.release.seen[-1] == host.settings.read_bytes()
 
 
@@ -94,7 +98,7 @@ STATEMENTS = list(itertools.product(VALUES, PATHS, SIDES))
 
 
 def world(numbers: bytes) -> tuple[dict[str, Any], ...]:
-    """What was applied, what is wished and what stands in the file, out of two bytes for each statement."""
+    """What was applied, what is desired and what stands in the file, out of two bytes for each statement."""
     sides: tuple[dict[str, Any], ...] = ({}, {}, {})
     for first, second in zip(numbers[::2], numbers[1::2], strict=False):
         value, (key, *below), places = STATEMENTS[(256 * first + second) % len(STATEMENTS)]
@@ -171,7 +175,7 @@ def test_another_release_judges_settings_that_have_not_changed(host: Host) -> No
     assert host.run(settings={"a": 1}, release=newer)["validated"] is False
 
 
-def test_a_key_that_is_no_longer_wished_goes_and_a_foreign_one_stays(host: Host) -> None:
+def test_a_key_that_is_no_longer_desired_goes_and_a_foreign_one_stays(host: Host) -> None:
     host.deploy(settings={"a": {"ours": 1, "also": 2}})
     live = host.read()
     live["a"]["theirs"] = 3
@@ -182,7 +186,7 @@ def test_a_key_that_is_no_longer_wished_goes_and_a_foreign_one_stays(host: Host)
     assert (result["changed_keys"], result["drift"]) == (["a.ours"], [])
 
 
-def test_a_wished_absence_removes_a_foreign_key(host: Host) -> None:
+def test_a_desired_absence_removes_a_foreign_key(host: Host) -> None:
     host.deploy()
     host.write({**host.read(), "theirs": {"x": 1}})
     assert host.run(settings={"theirs": None})["changed_keys"] == ["theirs.x"]
@@ -241,11 +245,11 @@ def test_check_mode_on_a_fresh_host_predicts_without_a_release(host: Host, monke
 def test_check_mode_validates_and_writes_nothing(host: Host) -> None:
     host.deploy(settings={"a": 1}, secrets={"TOKEN": "s" * 20})
     before = host.tree()
-    wish: dict[str, Any] = {"settings": {"a": 2}, "secrets": {"TOKEN": "t" * 20, "NEW": "n" * 20}}
-    predicted = host.run(check_mode=True, **wish)
+    desired: dict[str, Any] = {"settings": {"a": 2}, "secrets": {"TOKEN": "t" * 20, "NEW": "n" * 20}}
+    predicted = host.run(check_mode=True, **desired)
     assert host.tree() == before
     assert predicted["validated"] is True
-    done = host.run(**wish)
+    done = host.run(**desired)
     assert {**predicted, "pending": None} == {**done, "pending": None}
 
 
@@ -286,7 +290,7 @@ def test_drift_is_reported_and_reverted(host: Host) -> None:
     assert without_provider(host.read()) == {"a": {"b": 1}, "c": 2}
 
 
-def test_drift_is_reported_and_kept_where_that_is_wished(host: Host) -> None:
+def test_drift_is_reported_and_kept_where_that_is_desired(host: Host) -> None:
     host.deploy(settings={"a": {"b": 1}, "c": 2})
     live = host.read()
     live["a"]["b"] = 9
@@ -309,7 +313,7 @@ def test_kept_drift_outlives_another_change(host: Host) -> None:
     assert host.read()["a"] == 1
 
 
-def test_a_new_wish_is_stronger_than_kept_drift(host: Host) -> None:
+def test_a_new_desired_value_is_stronger_than_kept_drift(host: Host) -> None:
     host.deploy(settings={"a": 1})
     host.write({**host.read(), "a": 9})
     host.run(settings={"a": 2}, drift="keep")
@@ -551,10 +555,10 @@ def test_a_secret_that_is_no_longer_given_goes(host: Host) -> None:
 
 def test_secrets_grow_before_the_settings_change_and_shrink_after(host: Host) -> None:
     ref = _settings.secret_ref
-    wish: dict[str, Any] = {"gateway": {"port": 1}}
-    host.deploy(settings={**wish, "x": ref("OLD")}, secrets={"OLD": "o" * 20, "BOTH": "1" * 20})
+    desired: dict[str, Any] = {"gateway": {"port": 1}}
+    host.deploy(settings={**desired, "x": ref("OLD")}, secrets={"OLD": "o" * 20, "BOTH": "1" * 20})
     host.gateway.serves = True
-    host.run(settings={**wish, "x": ref("NEW")}, secrets={"NEW": "n" * 20, "BOTH": "2" * 20})
+    host.run(settings={**desired, "x": ref("NEW")}, secrets={"NEW": "n" * 20, "BOTH": "2" * 20})
     [(_event, settings_then, secrets_then)] = host.gateway.seen
     assert settings_then["x"] == ref("NEW")
     assert secrets_then == {"OLD": "o" * 20, "NEW": "n" * 20, "BOTH": "2" * 20}
@@ -583,13 +587,13 @@ def test_what_cannot_be_a_secret_is_refused(host: Host, name: str, value: Any) -
     assert host.tree() == {}
 
 
-# ---- wishes that cannot be -----------------------------------------------------------------------------
+# ---- asked that cannot be -----------------------------------------------------------------------------
 
 OWNED = {"gateway": {"port": 1, "auth": {"token": TOKEN_REF}}, "empty": {}}
 
 
 @pytest.mark.parametrize(
-    ("wish", "subject"),
+    ("desired", "subject"),
     [
         pytest.param({"gateway": {"port": 2}}, "gateway.port", id="another-value"),
         pytest.param({"gateway": {"port": True}}, "gateway.port", id="true-for-one"),
@@ -601,9 +605,9 @@ OWNED = {"gateway": {"port": 1, "auth": {"token": TOKEN_REF}}, "empty": {}}
         pytest.param({"gateway": []}, "gateway", id="a-list-for-what-holds-it"),
     ],
 )
-def test_a_wish_against_the_role_is_refused(host: Host, wish: dict[str, Any], subject: str) -> None:
+def test_a_setting_against_the_role_is_refused(host: Host, desired: dict[str, Any], subject: str) -> None:
     with pytest.raises(OpenClawError) as error:
-        host.run(settings=wish, owned=OWNED, secrets={"TOKEN": "s" * 20})
+        host.run(settings=desired, owned=OWNED, secrets={"TOKEN": "s" * 20})
     assert error.value.subject == f"gateway_settings.{subject}"
     assert "the role needs it to be" in error.value.reason
     assert "from a variable of its own" in error.value.remedy
@@ -611,15 +615,15 @@ def test_a_wish_against_the_role_is_refused(host: Host, wish: dict[str, Any], su
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "desired",
     [
         pytest.param({"gateway": {"port": 1}}, id="the-same-value"),
         pytest.param({"gateway": {"auth": {"token": TOKEN_REF, "mode": "token"}}}, id="a-key-beside-it"),
         pytest.param({"gateway": {}}, id="an-empty-object-around-it"),
     ],
 )
-def test_a_wish_that_agrees_with_the_role_is_none_against_it(host: Host, wish: dict[str, Any]) -> None:
-    host.run(settings=wish, owned=OWNED, secrets={"TOKEN": "s" * 20})
+def test_a_setting_that_agrees_with_the_role_is_taken(host: Host, desired: dict[str, Any]) -> None:
+    host.run(settings=desired, owned=OWNED, secrets={"TOKEN": "s" * 20})
     assert host.read()["gateway"]["auth"]["token"] == TOKEN_REF
 
 
@@ -629,7 +633,7 @@ def test_a_default_gives_way_and_what_the_role_owns_does_not(host: Host) -> None
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("desired", "words"),
     [
         pytest.param({"meta": {"x": 1}}, r"gateway_settings\.meta: OpenClaw keeps this key", id="a-reserved-key"),
         pytest.param({"monitoring": {"x": 1}}, r"monitoring: monitoring\.\* does not exist", id="a-retired-key"),
@@ -639,14 +643,14 @@ def test_a_default_gives_way_and_what_the_role_owns_does_not(host: Host) -> None
         pytest.param({"a": "${NONE}"}, r"settings\.a: the environment variable NONE is nowhere", id="a-variable"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused_before_anything_is_written(
-    host: Host, wish: dict[str, Any], words: str
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_written(
+    host: Host, desired: dict[str, Any], words: str
 ) -> None:
     host.deploy(settings={"a": 1})
     before = host.tree()
     for check_mode in (True, False):
         with pytest.raises(OpenClawError, match=words):
-            host.run(settings=wish, check_mode=check_mode)
+            host.run(settings=desired, check_mode=check_mode)
     assert host.tree() == before
 
 
@@ -703,16 +707,16 @@ def test_the_difference_shows_a_key_that_goes(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "kind"),
+    ("desired", "kind"),
     [
         pytest.param({"settings": {"logging": {"level": "info"}}}, "hot", id="hot"),
         pytest.param({"settings": {"gateway": {"port": 5}}}, "restart", id="restart"),
         pytest.param({}, "none", id="none"),
     ],
 )
-def test_what_the_gateway_will_do_is_predicted(host: Host, wish: dict[str, Any], kind: str) -> None:
+def test_what_the_gateway_will_do_is_predicted(host: Host, desired: dict[str, Any], kind: str) -> None:
     host.deploy()
-    assert host.run(check_mode=True, **wish)["reload"] == kind
+    assert host.run(check_mode=True, **desired)["reload"] == kind
 
 
 # ---- a gateway that serves -----------------------------------------------------------------------------
@@ -1005,8 +1009,8 @@ def test_what_a_killed_run_left_unfinished_is_swept_away_with_its_secrets(host: 
 # ---- the preview, by which the preflight tells whether there is anything to do ------------------------
 
 
-def preview(host: Host, *, reader: str = "", **wish: Any) -> dict[str, Any]:
-    params = host.parameters(**wish)
+def preview(host: Host, *, reader: str = "", **desired: Any) -> dict[str, Any]:
+    params = host.parameters(**desired)
     return _apply.preview(params, reader=reader or params["release"])
 
 
@@ -1021,7 +1025,7 @@ GIVEN: dict[str, Any] = {"settings": {"a": 1}, "secrets": {"TOKEN": "s" * 20}}
 
 
 @pytest.mark.parametrize(
-    ("wish", "changed"),
+    ("desired", "changed"),
     [
         pytest.param({}, False, id="the-same"),
         pytest.param({"settings": {"a": 2}}, True, id="a-value"),
@@ -1043,12 +1047,12 @@ GIVEN: dict[str, Any] = {"settings": {"a": 1}, "secrets": {"TOKEN": "s" * 20}}
 )
 @pytest.mark.parametrize("refused", [False, True], ids=["", "refused-by-the-release"])
 def test_a_preview_predicts_what_check_mode_predicts(
-    host: Host, wish: dict[str, Any], changed: bool | None, refused: bool
+    host: Host, desired: dict[str, Any], changed: bool | None, refused: bool
 ) -> None:
     host.deploy(**GIVEN)
     host.release.warnings.append("plugin not found")
     host.release.issues += [{"path": "a", "message": "Invalid input"}] if refused else []
-    before, given = host.tree(), {**GIVEN, **wish}
+    before, given = host.tree(), {**GIVEN, **desired}
     unchanged = copy.deepcopy(given)
     expected = outcome(lambda: host.run(check_mode=True, **given))
     host.release.seen.clear()
@@ -1061,7 +1065,23 @@ def test_a_preview_predicts_what_check_mode_predicts(
     else:
         assert found == {"due": expected["changed"], "notes": expected["notes"]}
         assert expected["changed"] is changed
-    assert len(host.release.seen) == bool(changed), "the release judges what would change"
+    assert len(host.release.seen) == (changed is not False), "the release judges what would change"
+
+
+def test_all_that_is_wrong_is_told_at_once_and_nothing_twice(host: Host) -> None:
+    host.deploy(**GIVEN)
+    # What the release says of a retired key is explained better already; of another key nothing is yet.
+    host.release.issues += [
+        {"path": "monitoring", "message": 'Unrecognized key: "monitoring"'},
+        {"path": "a", "message": "Invalid input: expected number, received string"},
+    ]
+    settings = {"a": "x", "b": "${NONE}", "monitoring": {"prometheus": {}}, "meta": {}}
+    told = outcome(lambda: preview(host, settings=settings, secrets={"no name": "x" * 9}))
+    assert isinstance(told, str)
+    for subject in ("monitoring", "meta", "b", "a"):
+        assert told.count(f"gateway_settings.{subject}") == 1, subject
+    assert told.count("gateway_secrets.no name") == 1
+    assert "Unrecognized" not in told
 
 
 @pytest.mark.parametrize("name", ["settings", "secrets"])

@@ -27,13 +27,13 @@ GROUP = grp.getgrgid(os.getegid()).gr_name
 DEFAULTS = {"owner": None, "group": None, "mode": "0644"}
 
 
-def wish(path: object, **options: Any) -> _files.Entry:
+def desired(path: object, **options: Any) -> _files.Entry:
     empty = {"state": "file", "content": None, "src": None, "owner": None, "group": None, "mode": None}
-    return _files.wish({**empty, "path": str(path), **options}, DEFAULTS)
+    return _files.desired_entry({**empty, "path": str(path), **options}, DEFAULTS)
 
 
-def apply(wishes: list[_files.Entry]) -> list[_files.Change]:
-    changes = _files.plan(wishes)
+def apply(asked: list[_files.Entry]) -> list[_files.Change]:
+    changes = _files.plan(asked)
     for change in changes:
         _files.carry_out(change)
     return changes
@@ -41,8 +41,8 @@ def apply(wishes: list[_files.Entry]) -> list[_files.Change]:
 
 class TestWish:
     def test_a_directory_is_open_to_all_and_a_file_takes_the_default_of_the_set(self) -> None:
-        assert wish("/a", state="directory").mode == 0o755
-        assert wish("/a", content="").mode == 0o644
+        assert desired("/a", state="directory").mode == 0o755
+        assert desired("/a", content="").mode == 0o644
 
     @pytest.mark.parametrize(
         "mode",
@@ -57,25 +57,25 @@ class TestWish:
     )
     def test_a_mode_that_is_no_quoted_octal_number_is_refused(self, mode: object) -> None:
         with pytest.raises(OpenClawError, match="octal number in quotes"):
-            wish("/a", content="", mode=mode)
+            desired("/a", content="", mode=mode)
 
     @pytest.mark.parametrize(("mode", "bits"), [("640", 0o640), ("0640", 0o640), ("2750", 0o2750), ("02750", 0o2750)])
     def test_a_mode_may_have_a_leading_zero(self, mode: str, bits: int) -> None:
-        assert wish("/a", content="", mode=mode).mode == bits
+        assert desired("/a", content="", mode=mode).mode == bits
 
     def test_a_relative_path_is_refused(self) -> None:
         with pytest.raises(OpenClawError, match="not absolute"):
-            wish("etc/passwd", content="")
+            desired("etc/passwd", content="")
 
     def test_a_link_without_a_target_is_refused(self) -> None:
         with pytest.raises(OpenClawError, match="points to nothing"):
-            wish("/a", state="link")
+            desired("/a", state="link")
 
     def test_an_owner_by_number_is_the_account_of_that_number(self) -> None:
-        assert wish("/a", content="", owner=str(os.geteuid()), group=str(os.getegid()))[4:6] == (USER, GROUP)
+        assert desired("/a", content="", owner=str(os.geteuid()), group=str(os.getegid()))[4:6] == (USER, GROUP)
 
     def test_a_number_without_an_account_stays_a_number(self) -> None:
-        assert wish("/a", content="", owner="987654321").owner == "987654321"
+        assert desired("/a", content="", owner="987654321").owner == "987654321"
 
 
 class TestLook:
@@ -97,32 +97,32 @@ class TestLook:
 
 
 class TestPlan:
-    def test_nothing_is_due_when_all_is_as_wished(self, tmp_path: Path) -> None:
-        wishes = [
-            wish(tmp_path / "d", state="directory"),
-            wish(tmp_path / "d/f", content="text", owner=str(os.geteuid()), mode="0600"),
-            wish(tmp_path / "l", state="link", src="d"),
-            wish(tmp_path / "gone", state="absent"),
+    def test_nothing_is_due_when_all_is_in_sync(self, tmp_path: Path) -> None:
+        asked = [
+            desired(tmp_path / "d", state="directory"),
+            desired(tmp_path / "d/f", content="text", owner=str(os.geteuid()), mode="0600"),
+            desired(tmp_path / "l", state="link", src="d"),
+            desired(tmp_path / "gone", state="absent"),
         ]
-        assert len(apply(wishes)) == 3
-        assert _files.plan(wishes) == []
+        assert len(apply(asked)) == 3
+        assert _files.plan(asked) == []
 
     def test_what_is_absent_goes_last_and_in_reverse_order(self, tmp_path: Path) -> None:
         (tmp_path / "d").mkdir()
         (tmp_path / "d/f").touch()
-        wishes = [
-            wish(tmp_path / "d", state="absent"),
-            wish(tmp_path / "d/f", state="absent"),
-            wish(tmp_path / "new", content=""),
+        asked = [
+            desired(tmp_path / "d", state="absent"),
+            desired(tmp_path / "d/f", state="absent"),
+            desired(tmp_path / "new", content=""),
         ]
-        assert [Path(change.wish.path).name for change in apply(wishes)] == ["new", "f", "d"]
+        assert [Path(change.desired.path).name for change in apply(asked)] == ["new", "f", "d"]
         assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
     def test_a_directory_with_more_in_it_than_the_list_names_is_not_removed(self, tmp_path: Path) -> None:
         (tmp_path / "d").mkdir()
         (tmp_path / "d/unnamed").touch()
         with pytest.raises(OpenClawError, match="not empty"):
-            _files.plan([wish(tmp_path / "d", state="absent")])
+            _files.plan([desired(tmp_path / "d", state="absent")])
 
     @pytest.mark.parametrize(
         ("there", "wanted"),
@@ -147,11 +147,11 @@ class TestPlan:
         }
         make[there]()
         with pytest.raises(OpenClawError, match="should be there"):
-            _files.plan([wish(path, **wanted)])
+            _files.plan([desired(path, **wanted)])
 
     def test_a_path_that_stands_twice_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(OpenClawError, match="twice"):
-            _files.plan([wish(tmp_path / "a", content="1"), wish(f"{tmp_path}//a", content="2")])
+            _files.plan([desired(tmp_path / "a", content="1"), desired(f"{tmp_path}//a", content="2")])
 
     @pytest.mark.parametrize(
         "names",
@@ -163,19 +163,19 @@ class TestPlan:
     def test_a_file_without_a_directory_is_refused_but_not_in_check_mode(
         self, tmp_path: Path, names: list[str]
     ) -> None:
-        wishes = [
-            wish(tmp_path / name, state="directory") if name.endswith("/") else wish(tmp_path / name, content="")
+        asked = [
+            desired(tmp_path / name, state="directory") if name.endswith("/") else desired(tmp_path / name, content="")
             for name in names
         ]
         with pytest.raises(OpenClawError, match="is not a directory"):
-            _files.plan(wishes)
-        assert len(_files.plan(wishes, strict=False)) == len(names)
+            _files.plan(asked)
+        assert len(_files.plan(asked, strict=False)) == len(names)
 
     def test_an_unknown_owner_is_refused_but_not_in_check_mode(self, tmp_path: Path) -> None:
-        wishes = [wish(tmp_path / "a", content="", owner="no-such-account")]
+        asked = [desired(tmp_path / "a", content="", owner="no-such-account")]
         with pytest.raises(OpenClawError, match="no-such-account, which does not exist"):
-            _files.plan(wishes)
-        assert len(_files.plan(wishes, strict=False)) == 1
+            _files.plan(asked)
+        assert len(_files.plan(asked, strict=False)) == 1
 
 
 class TestCarryOut:
@@ -183,7 +183,7 @@ class TestCarryOut:
         victim = tmp_path / "victim"
         victim.write_text("precious")
         (tmp_path / "a").symlink_to(victim)
-        apply([wish(tmp_path / "a", content="new")])
+        apply([desired(tmp_path / "a", content="new")])
         assert victim.read_text() == "precious"
         assert not (tmp_path / "a").is_symlink()
 
@@ -192,7 +192,7 @@ class TestCarryOut:
         victim.write_text("precious")
         victim.chmod(0o644)
         (tmp_path / "a").hardlink_to(victim)
-        apply([wish(tmp_path / "a", content="new", mode="0600")])
+        apply([desired(tmp_path / "a", content="new", mode="0600")])
         assert (victim.read_text(), victim.stat().st_mode & 0o7777) == ("precious", 0o644)
 
     def test_a_file_has_its_mode_before_it_has_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ class TestCarryOut:
             rename(source, target)
 
         monkeypatch.setattr(os, "rename", watched)
-        apply([wish(tmp_path / "a", content="x", mode="0400")])
+        apply([desired(tmp_path / "a", content="x", mode="0400")])
         assert seen == [0o400]
 
     def test_a_failure_leaves_the_old_file_and_no_temporary_one(
@@ -218,14 +218,14 @@ class TestCarryOut:
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OpenClawError, match="No space left"):
-            apply([wish(path, content="new")])
+            apply([desired(path, content="new")])
         assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a", "old")]
 
     def test_a_directory_that_became_a_link_is_not_followed(self, tmp_path: Path) -> None:
         path, victim = tmp_path / "d", tmp_path / "victim"
         path.mkdir(mode=0o700)
         victim.mkdir(mode=0o700)
-        (change,) = _files.plan([wish(path, state="directory", mode="0777")])
+        (change,) = _files.plan([desired(path, state="directory", mode="0777")])
         path.rmdir()
         path.symlink_to(victim)
         with pytest.raises(OpenClawError, match="could not be made"):
@@ -238,17 +238,17 @@ class TestCarryOut:
         (tmp_path / "current").symlink_to("old")
         removed: list[object] = []
         monkeypatch.setattr(os, "unlink", lambda path, **_: removed.append(path))
-        apply([wish(tmp_path / "current", state="link", src="new")])
+        apply([desired(tmp_path / "current", state="link", src="new")])
         assert (os.readlink(tmp_path / "current"), removed) == ("new", [])
 
 
 class TestMissing:
     def test_a_file_whose_content_nobody_gave_is_told_and_not_made(self, tmp_path: Path) -> None:
-        wishes = [wish(tmp_path / "key")]
-        assert apply(wishes) == []
-        assert _files.missing(wishes) == [str(tmp_path / "key")]
+        asked = [desired(tmp_path / "key")]
+        assert apply(asked) == []
+        assert _files.missing(asked) == [str(tmp_path / "key")]
         (tmp_path / "key").write_text("fetched")
-        assert _files.missing(wishes) == []
+        assert _files.missing(asked) == []
 
 
 class TestAsWished:
@@ -264,11 +264,11 @@ class TestAsWished:
         return file
 
     def test_a_file_with_its_content_and_one_that_only_has_to_be_there(self, file: Path) -> None:
-        assert _files.as_wished([{"path": str(file), "content": "Types: deb\n", **self.OWN}])
-        assert _files.as_wished([{"path": str(file), **self.OWN}])
+        assert _files.in_sync([{"path": str(file), "content": "Types: deb\n", **self.OWN}])
+        assert _files.in_sync([{"path": str(file), **self.OWN}])
 
-    def test_nothing_is_wished_and_all_is_well(self) -> None:
-        assert _files.as_wished([])
+    def test_without_entries_all_is_in_sync(self) -> None:
+        assert _files.in_sync([])
 
     @pytest.mark.parametrize(
         "entry",
@@ -281,15 +281,15 @@ class TestAsWished:
             pytest.param({"path": "relative"}, id="not-absolute"),
         ],
     )
-    def test_what_is_another_thing_is_not_as_wished(self, file: Path, entry: dict[str, Any]) -> None:
-        assert not _files.as_wished([{"path": str(file), **self.OWN, **entry}])
+    def test_what_is_another_thing_is_not_in_sync(self, file: Path, entry: dict[str, Any]) -> None:
+        assert not _files.in_sync([{"path": str(file), **self.OWN, **entry}])
 
-    def test_whatever_is_not_roots_is_not_as_wished_unless_another_owner_is_named(self, tmp_path: Path) -> None:
+    def test_whatever_is_not_roots_is_not_in_sync_unless_another_owner_is_named(self, tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.touch(mode=0o644)
         os.chown(file, 1, 1)
         entry = {"path": str(file), "mode": "0644"}
-        assert [_files.as_wished([{**entry, **more}]) for more in ({}, {"owner": "1", "group": "1"})] == [False, True]
+        assert [_files.in_sync([{**entry, **more}]) for more in ({}, {"owner": "1", "group": "1"})] == [False, True]
 
 
 class TestDescribe:
@@ -423,7 +423,7 @@ def things(draw: st.DrawFn) -> dict[str, _files.Entry]:
             options |= {"content": draw(CONTENT), "mode": draw(st.sampled_from(["0600", "0644"]))}
         if state == "link":
             options["src"] = draw(st.sampled_from(["x", "y"]))
-        world[name] = wish(f"/{name}", **options)
+        world[name] = desired(f"/{name}", **options)
     return world
 
 
@@ -448,7 +448,7 @@ def test_undo_brings_back_what_was_there(before: dict[str, _files.Entry], after:
             assert seen(root) == was
             return
         assert _files.plan(placed(root, after)) == []
-        apply([wish(**entry) for entry in _files.undo(changes)])
+        apply([desired(**entry) for entry in _files.undo(changes)])
         assert seen(root) == was
 
 
@@ -469,5 +469,5 @@ def test_undo_after_an_interrupted_run_brings_back_what_was_there_before_that(
             back = _files.joined(journal, _files.undo(apply(placed(root, second))))
         except OpenClawError:
             return  # one kind of thing in the place of another: no run could make it of what was there
-        apply([wish(**entry) for entry in back])
+        apply([desired(**entry) for entry in back])
         assert seen(root) == was

@@ -258,7 +258,7 @@ def test_a_host_that_tells_nothing_of_its_mounts_has_none_that_is_read_only() ->
 def test_a_process_that_has_ended_has_lost_nothing() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    assert _host.lost(process.pid, ["/var"]) == []
+    assert _host.missing_directories(process.pid, ["/var"]) == []
 
 
 def test_a_text_that_cannot_be_read_is_empty(tmp_path: Path) -> None:

@@ -305,13 +305,13 @@ def test_a_websocket_that_does_not_begin_with_a_text_message_is_told(handle, kin
     assert error.value.kind == kind
 
 
-class Authority:
-    """A certificate authority in a directory; strict enough for Python 3.13 and newer."""
+class CA:
+    """A CA in a directory; strict enough for Python 3.13 and newer."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = self._builder(self.name, self.key, days=100)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -349,8 +349,8 @@ class Authority:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
+    return CA(tmp_path_factory.mktemp("ca"))
 
 
 def server_context(certificate: str, clients: str | None = None) -> ssl.SSLContext:
@@ -362,9 +362,9 @@ def server_context(certificate: str, clients: str | None = None) -> ssl.SSLConte
     return context
 
 
-def test_a_trusted_server_answers_and_shows_when_its_certificate_ends(authority):
-    with served(says(OK), server_context(authority.issue("127.0.0.1", days=40))) as place:
-        answer = ask(place, scheme="https", ca_path=authority.ca_path)
+def test_a_trusted_server_answers_and_shows_when_its_certificate_ends(ca):
+    with served(says(OK), server_context(ca.issue("127.0.0.1", days=40))) as place:
+        answer = ask(place, scheme="https", ca_path=ca.ca_path)
     assert answer.body == b'{"ok":true}'
     assert answer.not_after is not None
     assert answer.not_after - time.time() == pytest.approx(40 * 86400, abs=300)
@@ -375,9 +375,9 @@ def test_without_tls_there_is_no_certificate_to_look_at():
         assert ask(place).not_after is None
 
 
-def test_the_expected_name_can_differ_from_the_host_of_the_url(authority):
-    with served(says(OK), server_context(authority.issue("gw.example.com"))) as place:
-        assert ask(place, scheme="https", ca_path=authority.ca_path, server_name="gw.example.com").status == 200
+def test_the_expected_name_can_differ_from_the_host_of_the_url(ca):
+    with served(says(OK), server_context(ca.issue("gw.example.com"))) as place:
+        assert ask(place, scheme="https", ca_path=ca.ca_path, server_name="gw.example.com").status == 200
 
 
 @pytest.mark.parametrize(
@@ -385,40 +385,38 @@ def test_the_expected_name_can_differ_from_the_host_of_the_url(authority):
     [
         pytest.param("127.0.0.1", -1, True, "certificate has expired", id="expired"),
         pytest.param("gw.example.com", 90, True, "mismatch", id="another-name"),
-        pytest.param("127.0.0.1", 90, False, "local issuer certificate", id="unknown-authority"),
+        pytest.param("127.0.0.1", 90, False, "local issuer certificate", id="unknown-ca"),
     ],
 )
-def test_a_certificate_that_cannot_be_trusted_is_told(authority, tmp_path, name, days, trusted, words):
-    ca_path = authority.ca_path if trusted else Authority(tmp_path).ca_path
-    with served(says(OK), server_context(authority.issue(name, days=days))) as place:
+def test_a_certificate_that_cannot_be_trusted_is_told(ca, tmp_path, name, days, trusted, words):
+    ca_path = ca.ca_path if trusted else CA(tmp_path).ca_path
+    with served(says(OK), server_context(ca.issue(name, days=days))) as place:
         error = failure(place, scheme="https", ca_path=ca_path)
     assert error.kind == "tls"
     assert words in error.detail
 
 
-def test_https_to_a_port_without_tls_is_a_failure_of_tls(authority):
+def test_https_to_a_port_without_tls_is_a_failure_of_tls(ca):
     def handle(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with served(handle) as place:
-        assert failure(place, scheme="https", ca_path=authority.ca_path).kind == "tls"
+        assert failure(place, scheme="https", ca_path=ca.ca_path).kind == "tls"
 
 
-def test_a_tls_handshake_has_the_same_deadline(authority):
+def test_a_tls_handshake_has_the_same_deadline(ca):
     with served(lambda connection: time.sleep(5)) as place:
         started = time.monotonic()
-        assert failure(place, scheme="https", timeout=0.3, ca_path=authority.ca_path).kind == "answer-timeout"
+        assert failure(place, scheme="https", timeout=0.3, ca_path=ca.ca_path).kind == "answer-timeout"
         assert time.monotonic() - started < 3
 
 
-def test_a_client_with_a_certificate_is_answered_and_an_anonymous_one_is_not(authority):
-    context = server_context(authority.issue("127.0.0.1"), clients=authority.ca_path)
-    probe = authority.issue("probe")
+def test_a_client_with_a_certificate_is_answered_and_an_anonymous_one_is_not(ca):
+    context = server_context(ca.issue("127.0.0.1"), clients=ca.ca_path)
+    probe = ca.issue("probe")
     with served(says(OK), context) as place:
-        client = Client(
-            url=f"https://{place}", timeout=5, ca_path=authority.ca_path, client_cert=probe, client_key=probe
-        )
+        client = Client(url=f"https://{place}", timeout=5, ca_path=ca.ca_path, client_cert=probe, client_key=probe)
         assert client.request("/startupz").status == 200
         with pytest.raises(HttpFailure) as error:
             client.anonymous().request("/startupz")
@@ -440,8 +438,8 @@ def test_an_unusable_certificate_file_is_named(argument, content, tmp_path):
         Client(url="https://127.0.0.1:1", timeout=1, **{argument: str(path)})
 
 
-def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(authority, tmp_path):
-    probe = authority.issue("locked")
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(ca, tmp_path):
+    probe = ca.issue("locked")
     key = serialization.load_pem_private_key(Path(probe).read_bytes(), password=None)
     path = tmp_path / "encrypted.pem"
     locked = serialization.BestAvailableEncryption(b"hunter2")
@@ -450,7 +448,7 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(author
         Client(url="https://127.0.0.1:1", timeout=1, client_cert=probe, client_key=str(path))
 
 
-def test_a_directory_of_authorities_is_taken_as_one(authority, tmp_path):
+def test_a_directory_of_cas_is_taken_as_one(ca, tmp_path):
     # Empty, so that nothing is trusted; a directory taken for a file would be refused as unreadable.
-    with served(says(OK), server_context(authority.issue("127.0.0.1"))) as place:
+    with served(says(OK), server_context(ca.issue("127.0.0.1"))) as place:
         assert failure(place, scheme="https", ca_path=str(tmp_path)).kind == "tls"

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import MISSING, Path, Settings
 
-# Few names and few values, so that what was applied, what is wished and what stands in the file often meet; and each
+# Few names and few values, so that what was applied, what is desired and what stands in the file often meet; and each
 # statement goes into one, two or all three of them, so that they often agree.
 SCALARS: list[Any] = [1, True, "x", None, 0, False, 1.0, "", "ü"]
 LISTS: list[Any] = [[], [None], [1, True], [{"a": None, "b": {}}]]
@@ -35,7 +35,7 @@ World = tuple[Settings, Settings, Settings]
 
 
 def world(numbers: bytes) -> World:
-    """What was applied, what is wished and what stands in the file, out of two bytes for each statement.
+    """What was applied, what is desired and what stands in the file, out of two bytes for each statement.
 
     Bytes are drawn at once, so that ten thousand worlds take seconds.
     """
@@ -79,7 +79,7 @@ def shuffled(value: Any, seed: int) -> Any:
 def is_foreign(path: Path, applied: Settings, desired: Settings, live: Settings) -> bool:
     """Whether a leaf of the file is nobody's business but its own."""
     for claimed, value in [*_merge.leaves(desired), *_merge.leaves(applied)]:
-        # An object that is wished without keys says nothing about the keys in it.
+        # An object that is desired without keys says nothing about the keys in it.
         if begins_with(path, claimed) and (value != {} or path == claimed):
             return False
     needs_an_object_here = any(
@@ -135,7 +135,7 @@ def test_what_was_owned_and_is_no_longer_desired_goes(sides: World) -> None:
         if value is None or _merge.lookup(desired, path) is not MISSING:
             continue
         left = _merge.lookup(result, path)
-        # Of an object that was wished without keys only the object goes, not what others put into it.
+        # Of an object that was desired without keys only the object goes, not what others put into it.
         assert left is MISSING or (value == {} and left != {}), path
 
 
@@ -163,7 +163,7 @@ def test_no_argument_is_modified(sides: World) -> None:
 
 
 @law
-def test_a_wished_null_is_an_absent_key(sides: World) -> None:
+def test_a_desired_null_is_an_absent_key(sides: World) -> None:
     applied, desired, live = sides
     result = merged(applied, desired, live)
     for path, value in _merge.leaves(desired):
@@ -175,7 +175,7 @@ def test_a_wished_null_is_an_absent_key(sides: World) -> None:
 
 
 @law
-def test_every_wished_value_is_in_the_result(sides: World) -> None:
+def test_every_desired_value_is_in_the_result(sides: World) -> None:
     applied, desired, live = sides
     result = merged(applied, desired, live)
     for path, value in _merge.leaves(desired):
@@ -190,11 +190,11 @@ def test_every_wished_value_is_in_the_result(sides: World) -> None:
 def test_nothing_comes_from_nowhere(sides: World) -> None:
     applied, desired, live = sides
     for path, value in _merge.leaves(merged(applied, desired, live)):
-        wished, stood = _merge.lookup(desired, path), _merge.lookup(live, path)
+        asked, stood = _merge.lookup(desired, path), _merge.lookup(live, path)
         if value == {} and isinstance(value, dict):
-            assert isinstance(wished, dict) or isinstance(stood, dict), path
+            assert isinstance(asked, dict) or isinstance(stood, dict), path
         else:
-            assert any(side is not MISSING and exactly(side) == exactly(value) for side in (wished, stood)), path
+            assert any(side is not MISSING and exactly(side) == exactly(value) for side in (asked, stood)), path
 
 
 @law
@@ -218,7 +218,7 @@ def test_there_is_drift_exactly_where_applying_again_changes_something(sides: Wo
 @law
 def test_drift_that_is_kept_leaves_the_file_as_it_is(sides: World) -> None:
     applied, _desired, live = sides
-    # A wish cannot say "null stands there": null is how it says "nothing stands there".
+    # No one can desire a null in the file: null is how one desires nothing there.
     live = _merge.without_null(live)
     paths = _merge.drift(applied=applied, live=live)
     desired = _merge.adopt(desired=applied, applied=applied, live=live, paths=paths)
@@ -226,7 +226,7 @@ def test_drift_that_is_kept_leaves_the_file_as_it_is(sides: World) -> None:
 
 
 @law
-def test_a_wish_that_has_changed_is_not_given_up_for_drift(sides: World) -> None:
+def test_a_desired_value_that_has_changed_is_not_given_up_for_drift(sides: World) -> None:
     applied, desired, live = sides
     before = copy.deepcopy((applied, desired, live))
     paths = _merge.drift(applied=applied, live=live)
@@ -238,7 +238,7 @@ def test_a_wish_that_has_changed_is_not_given_up_for_drift(sides: World) -> None
 
 
 @law
-def test_the_later_of_two_wishes_wins(sides: World) -> None:
+def test_the_later_of_two_desired_values_wins(sides: World) -> None:
     first, second, _live = sides
     before = copy.deepcopy((first, second))
     both = _merge.overlay(first, second)
@@ -270,8 +270,8 @@ def test_equality_is_that_of_json(sides: World) -> None:
 @pytest.mark.parametrize(
     ("applied", "desired", "live", "result"),
     [
-        pytest.param({}, {"a": 1}, {}, {"a": 1}, id="a-wished-key-is-set"),
-        pytest.param({"a": 1}, {}, {"a": 1, "b": 2}, {"b": 2}, id="a-key-no-longer-wished-is-removed"),
+        pytest.param({}, {"a": 1}, {}, {"a": 1}, id="a-desired-key-is-set"),
+        pytest.param({"a": 1}, {}, {"a": 1, "b": 2}, {"b": 2}, id="a-key-no-longer-desired-is-removed"),
         pytest.param({"a": 1}, {}, {"a": 9}, {}, id="even-where-somebody-changed-it"),
         pytest.param({}, {"a": 1}, {"b": {"c": None}}, {"b": {"c": None}, "a": 1}, id="a-foreign-null-stays"),
         pytest.param({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}, id="drift-is-reverted"),
@@ -288,8 +288,8 @@ def test_equality_is_that_of_json(sides: World) -> None:
         pytest.param({"a": {"b": 1}}, {}, {"a": {"b": 1}}, {}, id="an-object-of-ours-goes-with-its-last-key"),
         pytest.param({"a": {"b": 1}}, {}, {"a": {"b": 1, "c": 2}}, {"a": {"c": 2}}, id="but-not-from-under-others"),
         pytest.param({"a": {"b": 1}}, {}, {"a": 5}, {"a": 5}, id="what-replaced-an-object-of-ours-is-theirs"),
-        pytest.param({"a": None}, {}, {"a": 5}, {"a": 5}, id="an-absence-no-longer-wished-removes-nothing"),
-        pytest.param({}, {"a": {}}, {}, {"a": {}}, id="an-empty-object-is-wished"),
+        pytest.param({"a": None}, {}, {"a": 5}, {"a": 5}, id="an-absence-no-longer-desired-removes-nothing"),
+        pytest.param({}, {"a": {}}, {}, {"a": {}}, id="an-empty-object-is-desired"),
         pytest.param({}, {"a": {}}, {"a": {"b": 1}}, {"a": {"b": 1}}, id="an-empty-object-takes-nothing-away"),
         pytest.param({"a": {}}, {}, {"a": {}}, {}, id="an-empty-object-of-ours-goes"),
     ],
@@ -305,8 +305,8 @@ def test_merge(applied: Settings, desired: Settings, live: Settings, result: Set
         pytest.param({"a": 1, "b": 2}, [{"a": 5}, {"b": None}], {"a": 1, "b": 2}, id="what-any-mask-names"),
         pytest.param({"a": {"b": 1, "c": 2}}, [{"a": {"b": 0}}], {"a": {"b": 1}}, id="inside-an-object"),
         pytest.param({"a": {"b": 1}}, [{"a": None}], {"a": {"b": 1}}, id="the-whole-object-that-null-removes"),
-        pytest.param({"a": {"b": 1}}, [{"a": {}}], {"a": {"b": 1}}, id="the-whole-object-that-is-wished-without-keys"),
-        pytest.param({"a": 1}, [{"a": {"b": 0}}], {"a": 1}, id="a-value-where-an-object-is-wished"),
+        pytest.param({"a": {"b": 1}}, [{"a": {}}], {"a": {"b": 1}}, id="the-whole-object-that-is-desired-without-keys"),
+        pytest.param({"a": 1}, [{"a": {"b": 0}}], {"a": 1}, id="a-value-where-an-object-is-desired"),
         pytest.param({"a": {"b": 1, "c": 2}}, [{"a": {"b": 0}}, {"a": {"c": 0}}], {"a": {"b": 1, "c": 2}}, id="joined"),
         pytest.param(
             {"a": {"b": 1, "c": 2}}, [{"a": {"b": 0}}, {"a": 7}], {"a": {"b": 1, "c": 2}}, id="the-wider-mask"
@@ -373,8 +373,8 @@ def test_drift(applied: Settings, live: Settings, paths: list[Path]) -> None:
         pytest.param({"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}, id="a-changed-value"),
         pytest.param({"a": {"b": 1}}, {"a": {"b": 1}}, {}, {"a": {"b": None}}, id="a-removed-key"),
         pytest.param({"a": None}, {"a": None}, {"a": 5}, {"a": 5}, id="a-key-that-came-back"),
-        pytest.param({"a": 3}, {"a": 1}, {"a": 2}, {"a": 3}, id="not-against-a-new-wish"),
-        pytest.param({}, {"a": 1}, {"a": 2}, {}, id="not-what-is-no-longer-wished"),
+        pytest.param({"a": 3}, {"a": 1}, {"a": 2}, {"a": 3}, id="not-against-a-new-desired"),
+        pytest.param({}, {"a": 1}, {"a": 2}, {}, id="not-what-is-no-longer-desired"),
     ],
 )
 def test_adopt(desired: Settings, applied: Settings, live: Settings, adopted: Settings) -> None:
@@ -383,5 +383,5 @@ def test_adopt(desired: Settings, applied: Settings, live: Settings, adopted: Se
 
 
 def test_nulls_are_left_out_of_objects_and_kept_in_lists() -> None:
-    wish = {"a": None, "b": {"c": None, "d": 1}, "e": [None, {"f": None}], "g": {}}
-    assert _merge.without_null(wish) == {"b": {"d": 1}, "e": [None, {"f": None}], "g": {}}
+    desired = {"a": None, "b": {"c": None, "d": 1}, "e": [None, {"f": None}], "g": {}}
+    assert _merge.without_null(desired) == {"b": {"d": 1}, "e": [None, {"f": None}], "g": {}}

@@ -93,7 +93,7 @@ def test_a_retired_snippet_explains_what_to_write_in_its_place(name: str) -> Non
         pytest.param("agents.entries.work.identity", {"name": "x"}, [], id="an-agents-identity"),
         pytest.param("channels.telegram.accounts.routing", {}, [], id="an-account-with-that-name"),
         pytest.param("session", {"dmScope": "main"}, [], id="the-root-key-session"),
-        pytest.param("monitoring", None, [], id="a-wish-that-it-is-absent"),
+        pytest.param("monitoring", None, [], id="a-desired-that-it-is-absent"),
     ],
 )
 def test_retired_keys(path: str, value: Any, explained: list[str]) -> None:

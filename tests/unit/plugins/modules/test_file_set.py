@@ -402,7 +402,7 @@ def test_a_failure_in_the_middle_keeps_the_journal(
     a, b, journal = (tmp_path / name for name in ("a", "b", "unproven.json"))
 
     def refuse(change: _files.Change) -> None:
-        if change.wish.path == str(b):
+        if change.desired.path == str(b):
             raise OpenClawError(str(b), "could not be made: Read-only file system", "Run again.")
         carry_out(change)
 

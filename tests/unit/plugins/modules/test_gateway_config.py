@@ -43,8 +43,8 @@ def run(host: Host, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> R
     warnings: list[str] = []
     monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, warning: warnings.append(warning))
 
-    def run(**wishes: Any) -> dict[str, Any]:
-        given = {key: value for key, value in host.parameters(**wishes).items() if value is not None}
+    def run(**asked: Any) -> dict[str, Any]:
+        given = {key: value for key, value in host.parameters(**asked).items() if value is not None}
         ansible = {"_ansible_no_log": False, "_ansible_module_name": "gateway_config", "_ansible_verbosity": 3}
         warnings.clear()
         return {**run_module(gateway_config.main, **ansible, **given), "warnings": warnings}
@@ -105,7 +105,7 @@ def test_check_mode_writes_nothing(run: Run, host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "wishes",
+    "asked",
     [
         pytest.param({}, id="written"),
         pytest.param({"_ansible_check_mode": True, "_ansible_diff": True}, id="predicted"),
@@ -124,14 +124,14 @@ def test_check_mode_writes_nothing(run: Run, host: Host) -> None:
     ],
 )
 def test_no_secret_is_in_the_answer_or_in_the_journal(
-    run: Run, host: Host, journal: list[str], wishes: dict[str, Any]
+    run: Run, host: Host, journal: list[str], asked: dict[str, Any]
 ) -> None:
-    wishes = {**TELLING, **wishes}
-    if "release-finds" in wishes:
-        host.release.issues.append(wishes.pop("release-finds"))
-    if "release-warns" in wishes:
-        host.release.warnings.append(wishes.pop("release-warns"))
-    answer = json.dumps(run(**wishes))
+    asked = {**TELLING, **asked}
+    if "release-finds" in asked:
+        host.release.issues.append(asked.pop("release-finds"))
+    if "release-warns" in asked:
+        host.release.warnings.append(asked.pop("release-warns"))
+    answer = json.dumps(run(**asked))
     for secret in (SECRET, PLAIN, HEADER):
         assert secret not in answer
         assert not [line for line in journal if secret in line]
@@ -176,7 +176,7 @@ def test_paths_are_required(run_module: RunModule, host: Host, missing: str) -> 
     assert missing in result["msg"]
 
 
-def test_a_wish_needs_a_release_and_the_other_states_do_not(run: Run) -> None:
+def test_the_state_present_needs_a_release_and_the_other_states_do_not(run: Run) -> None:
     result = run(release=None)
     assert result["failed"] is True
     assert "release" in result["msg"]

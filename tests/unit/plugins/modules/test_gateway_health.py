@@ -25,7 +25,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _health_di
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
-from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import Authority, server_context
+from ansible_collections.clawops.openclaw.tests.unit.plugins.module_utils.test_http import CA, server_context
 
 TOKEN = "3f6c0ffee-the-right-credential-51"
 VERSION = "2026.9.6"
@@ -402,16 +402,16 @@ def test_a_bad_argument_is_refused_before_anything_is_asked(look, gateway, argum
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
+    return CA(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.mark.parametrize(
     ("days", "verdict"), [pytest.param(90, "healthy", id="enough"), pytest.param(10, "degraded", id="too-few")]
 )
-def test_behind_tls_the_days_of_the_certificate_are_counted(look, authority, days, verdict):
-    with standing_in(server_context(authority.issue("127.0.0.1", days=days))) as server:
-        result = look(url=server.url, ca_path=authority.ca_path)
+def test_behind_tls_the_days_of_the_certificate_are_counted(look, ca, days, verdict):
+    with standing_in(server_context(ca.issue("127.0.0.1", days=days))) as server:
+        result = look(url=server.url, ca_path=ca.ca_path)
     assert (result["verdict"], result["figures"]["certificate_days_left"]) == (verdict, days - 1)
 
 
@@ -419,13 +419,13 @@ def test_behind_tls_the_days_of_the_certificate_are_counted(look, authority, day
     ("demanded", "verdict"),
     [pytest.param(True, "healthy", id="demanded"), pytest.param(False, "unhealthy", id="not-demanded")],
 )
-def test_a_client_without_certificate_must_be_refused(look, authority, demanded, verdict):
-    context = server_context(authority.issue("127.0.0.1"), clients=authority.ca_path if demanded else None)
-    probe = authority.issue("probe")
+def test_a_client_without_certificate_must_be_refused(look, ca, demanded, verdict):
+    context = server_context(ca.issue("127.0.0.1"), clients=ca.ca_path if demanded else None)
+    probe = ca.issue("probe")
     with standing_in(context) as server:
         result = look(
             url=server.url,
-            ca_path=authority.ca_path,
+            ca_path=ca.ca_path,
             client_cert=probe,
             client_key=probe,
             client_certificate_required=True,
@@ -433,9 +433,9 @@ def test_a_client_without_certificate_must_be_refused(look, authority, demanded,
     assert result["verdict"] == verdict, result["reasons"]
 
 
-def test_the_credential_is_not_shown_to_a_server_whose_certificate_is_not_trusted(look, authority, tmp_path):
-    with standing_in(server_context(authority.issue("127.0.0.1"))) as server:
-        result = look(url=server.url, ca_path=Authority(tmp_path).ca_path)
+def test_the_credential_is_not_shown_to_a_server_whose_certificate_is_not_trusted(look, ca, tmp_path):
+    with standing_in(server_context(ca.issue("127.0.0.1"))) as server:
+        result = look(url=server.url, ca_path=CA(tmp_path).ca_path)
         assert (result["verdict"], server.requests) == ("unhealthy", [])
 
 
@@ -443,21 +443,21 @@ class HealthDirectory:
     """The folder that tells the module of an mTLS proxy on this host's own address."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.authority = folder / "health.d", Authority(folder)
+        self.folder, self.ca = folder / "health.d", CA(folder)
         self.folder.mkdir()
         monkeypatch.setattr(_health_directory, "own_address", lambda name: "127.0.0.1")
-        self.context = server_context(self.authority.issue("gateway.test", days=40), self.authority.ca_path)
+        self.context = server_context(self.ca.issue("gateway.test", days=40), self.ca.ca_path)
 
     def write(self, port: int, **changes: Any) -> str:
-        client = self.authority.issue("health", days=30)
+        client = self.ca.issue("health", days=30)
         said = {
             "kind": "mtls",
             "port": port,
             "name": "gateway.test",
-            "ca": self.authority.ca_path,
+            "ca": self.ca.ca_path,
             "certificate": client,
             "key": client,
-            "expiring": {"ca": self.authority.ca_path, "clients": f"{self.folder.parent}/heal*.pem"},
+            "expiring": {"ca": self.ca.ca_path, "clients": f"{self.folder.parent}/heal*.pem"},
             **changes,
         }
         (self.folder / "mtls.json").write_text(json.dumps(said))
@@ -549,7 +549,7 @@ def test_an_mtls_proxy_is_tried_from_an_address_that_is_not_loopbacks(look, desc
 
 
 def test_an_mtls_proxy_that_lets_in_an_anonymous_client_is_unhealthy(look, described):
-    open_to_all = server_context(described.authority.issue("gateway.test"))
+    open_to_all = server_context(described.ca.issue("gateway.test"))
     with standing_in(open_to_all) as proxy:
         result = look(health_directory=described.write(proxy.server_address[1]), fail_on="never")
     assert (result["verdict"], result["checks"]["client_certificate"]) == ("unhealthy", "failed")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _release
+from ansible_collections.clawops.openclaw.plugins.module_utils import _install, _release
 from ansible_collections.clawops.openclaw.plugins.module_utils._checks import _registry
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_release
 
@@ -276,7 +276,7 @@ class TestFailures:
         self, host: SimpleNamespace, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         host.script.write_text("sleep 60\n")
-        monkeypatch.setattr(gateway_release, "is_full", lambda _path: True)
+        monkeypatch.setattr(_install, "is_full", lambda _path: True)
         result = run(timeout=20)
         assert "the disk is full" in result["msg"]
         assert names(host) == [".2026.9.6.log"]
@@ -287,7 +287,7 @@ class TestFailures:
         def full(_path: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(gateway_release, "sync_to_disk", full)
+        monkeypatch.setattr(_install, "sync_to_disk", full)
         assert "the disk is full" in run()["msg"]
         assert names(host) == [".2026.9.6.log"]
 
@@ -465,7 +465,7 @@ def tree(directory: Path) -> set[str]:
 def is_trusted(releases: Path, version: str) -> bool:
     """Whether the module, or the preflight that decides whether it runs at all, takes a release for a whole one."""
     package = _registry.installed_package(str(releases), version)
-    return bool(package) or gateway_release.read_marker(releases, version) is not None
+    return bool(package) or _install.read_marker(releases, version) is not None
 
 
 def tear_the_marker(releases: Path) -> None:

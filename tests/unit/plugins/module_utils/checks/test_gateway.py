@@ -693,10 +693,10 @@ def test_an_unsafe_release_that_the_operator_insists_on_is_warned_of(
 # ---- the settings ----------------------------------------------------------------------------------------
 
 
-def config(host: Host, **wishes: Any) -> dict[str, Any]:
+def config(host: Host, **asked: Any) -> dict[str, Any]:
     """The arguments of gateway_config as the role gives them to the check."""
     later = ("state", "release", "confirm", "timeout")
-    return {key: value for key, value in host.parameters(**wishes).items() if key not in later}
+    return {key: value for key, value in host.parameters(**asked).items() if key not in later}
 
 
 def validated(host: Host) -> list[Any]:
@@ -710,13 +710,13 @@ def test_the_release_judges_only_settings_that_would_change_or_that_it_has_not_j
     assert [settings["a"] for settings in validated(host)] == [1], "nothing has been applied yet"
 
     host.deploy(settings={"a": 1})
-    for wish, judged in (
+    for desired, judged in (
         ({"settings": {"a": 1}}, []),
         ({"settings": {"a": 2}}, [2]),
         ({"settings": {"a": 1}, "secrets": {"NEW": "s" * 9}}, [1]),
     ):
         host.release.seen.clear()
-        found = look(config=config(host, **wish))
+        found = look(config=config(host, **desired))
         assert [settings["a"] for settings in validated(host)] == judged
         assert (found["settings"]["due"], found["due"]["configure"]) == (bool(judged), bool(judged))
 
@@ -791,12 +791,11 @@ def test_everything_is_told_at_once(
 def test_without_the_release_whatever_can_be_judged_is(check: Check, host: Host) -> None:
     host.release.installed = False
     reference = {"source": "file", "provider": "clawops", "id": "/NONE"}
-    wishes = {"a": {"b": "${NO_SUCH_VARIABLE}", "c": reference}, "gateway": {"port": 1}}
+    asked = {"a": {"b": "${NO_SUCH_VARIABLE}", "c": reference}, "gateway": {"port": 1}}
     owned = {**host.parameters()["owned"], "gateway": {"port": 2}}
     retired = {"gateway": {"cache": "x"}, "wizard": {}}
     for settings, expected in (
-        (wishes, ["gateway_settings.gateway.port"]),
-        ({**wishes, "gateway": {}}, ["gateway_settings.a.c", "gateway_settings.a.b"]),
+        (asked, ["gateway_settings.gateway.port", "gateway_settings.a.c", "gateway_settings.a.b"]),
         (retired, ["gateway_settings.gateway.cache", "gateway_settings.wizard"]),
     ):
         assert subjects(check(config=config(host, settings=settings, owned=owned)).errors) == expected
@@ -906,8 +905,8 @@ def test_it_starts_no_process_where_nothing_is_due(
     look: Look, host: Host, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_release(host.root)
-    wish = {"settings": {"a": 1}, "secrets": {"TOKEN": "s" * 20}}
-    host.deploy(**wish)
+    desired = {"settings": {"a": 1}, "secrets": {"TOKEN": "s" * 20}}
+    host.deploy(**desired)
 
     def no_process(*_arguments: Any, **_keywords: Any) -> None:
         raise AssertionError("a process was started")
@@ -917,7 +916,7 @@ def test_it_starts_no_process_where_nothing_is_due(
         monkeypatch.setattr(subprocess, name, no_process)
     for name in ("fork", "posix_spawn", "system"):
         monkeypatch.setattr(os, name, no_process)
-    assert look(pid=process.pid, config=config(host, **wish))["due"]["configure"] is False
+    assert look(pid=process.pid, config=config(host, **desired))["due"]["configure"] is False
 
 
 # ---- settings of several roles ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.filter.gateway_neighbours import FilterModule
+from ansible_collections.clawops.openclaw.plugins.filter.gateways_on_same_host import FilterModule
 
 HOSTVARS: dict[str, dict[str, Any]] = {
     "alone": {"ansible_host": "192.0.2.1"},
@@ -33,9 +33,9 @@ HOSTVARS: dict[str, dict[str, Any]] = {
     ],
 )
 def test_neighbours(host: str, neighbours: list[str]) -> None:
-    find = FilterModule().filters()["gateway_neighbours"]
+    find = FilterModule().filters()["gateways_on_same_host"]
     assert find(HOSTVARS, list(HOSTVARS), host) == neighbours
 
 
 def test_a_host_that_is_in_no_group_is_its_own_neighbour() -> None:
-    assert FilterModule().filters()["gateway_neighbours"](HOSTVARS, ["first"], "alone") == ["alone"]
+    assert FilterModule().filters()["gateways_on_same_host"](HOSTVARS, ["first"], "alone") == ["alone"]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: gateway_neighbours
+name: gateways_on_same_host
 short_description: Finds the inventory hosts that stand for gateways of one machine
 version_added: 1.0.0
 author: clawops (@clawops)
@@ -31,7 +31,7 @@ options:
 EXAMPLES = r"""
 - name: preflight | Show how many gateways share the machine
   ansible.builtin.debug:
-    msg: "{{ hostvars | clawops.openclaw.gateway_neighbours(groups['gateways'], inventory_hostname) | length }}"
+    msg: "{{ hostvars | clawops.openclaw.gateways_on_same_host(groups['gateways'], inventory_hostname) | length }}"
 """
 
 RETURN = r"""
@@ -44,7 +44,9 @@ _value:
 import typing as t
 
 
-def gateway_neighbours(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], host: str) -> list[str]:
+def gateways_on_same_host(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], host: str
+) -> list[str]:
     """The hosts with the address of this one, itself included."""
     address = hostvars[host].get("ansible_host", host)
     return [
@@ -62,4 +64,4 @@ class FilterModule:
     """Filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"gateway_neighbours": gateway_neighbours}
+        return {"gateways_on_same_host": gateways_on_same_host}
