@@ -141,28 +141,35 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
-    journal = module.params["journal"]
+def ensure(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Make everything as desired. Where that fails, ``error`` says why, and ``undo`` how to go back from what is done already."""
+    journal = params["journal"]
     done: list[_files.Change] = []
     desired: list[_files.Entry] = []
     earlier: list[dict[str, t.Any]] = []
     try:
         earlier = _files.read_journal(journal) if journal else []
-        desired = [_files.desired_entry(entry, module.params) for entry in module.params["entries"]]
-        if not module.check_mode:
+        desired = [_files.desired_entry(entry, params) for entry in params["entries"]]
+        if not check_mode:
             _files.sweep(desired)
-        changes = _files.plan(desired, strict=not module.check_mode)
-        if journal and changes and not module.check_mode:
+        changes = _files.plan(desired, strict=not check_mode)
+        if journal and changes and not check_mode:
             _files.write_journal(journal, _files.joined(earlier, _files.undo(changes)))
         for change in changes:
-            if not module.check_mode:
+            if not check_mode:
                 _files.carry_out(change)
             done.append(change)
     except OpenClawError as error:
-        # What is done already can be undone by the play, after a failure too.
-        module.fail_json(msg=str(error), **report(desired, done, earlier))
-    module.exit_json(**report(desired, done, earlier))
+        return {"error": str(error), **report(desired, done, earlier)}
+    return report(desired, done, earlier)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    result = ensure(module.params, check_mode=module.check_mode)
+    if "error" in result:
+        module.fail_json(msg=result.pop("error"), **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

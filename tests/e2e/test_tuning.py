@@ -436,8 +436,9 @@ def test_a_drop_in_that_the_gateway_does_not_start_with_is_put_back(
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("runs", [True, False], ids=["the-gateway-runs", "it-has-tried-to-start-since"])
 def test_what_a_killed_run_wrote_and_nobody_proved_is_put_back_where_it_does_not_work(
-    host: lab.Host, tmp_path: Path
+    host: lab.Host, tmp_path: Path, runs: bool
 ) -> None:
     stand_in = f"/etc/systemd/system/{lab.UNIT}.d/99-stand-in.conf"
     host.run(f"printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q CPUWeight=77 {DROPIN}\"\\n' > {stand_in}")
@@ -448,6 +449,8 @@ def test_what_a_killed_run_wrote_and_nobody_proved_is_put_back_where_it_does_not
         # What such a run leaves behind, killed after it has written the drop-in.
         host.write(JOURNAL, json.dumps(way_back))
         host.run(f"sed -i s/^CPUWeight=.*/CPUWeight=77/ {DROPIN}")
+        if not runs:
+            host.run(f"systemctl stop {lab.UNIT}")
         run = site(tmp_path, {"tuning_cpu_weight": 77})
         assert run.status != 0, run.output
         assert re.search(squeezed("put back and is (healthy|degraded)."), message(run)), run.output

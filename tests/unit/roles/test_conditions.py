@@ -378,6 +378,28 @@ def test_only_a_gateway_that_misses_its_state_is_killed(gateway: Decide, missing
     assert gateway("__gateway_state_missing", {"missing": missing}) is is_killed
 
 
+NEW_UNIT = [{"path": "/etc/systemd/system/openclaw-gateway.service", "state": "absent"}]
+CHANGED_DROP_IN = [
+    {"path": "/etc/systemd/system/openclaw-gateway.service.d/50-tuning.conf", "state": "file", "content": "x"}
+]
+
+
+@pytest.mark.parametrize(
+    ("seen", "undo", "goes_back"),
+    [
+        pytest.param({"running": True, "unproven": False}, CHANGED_DROP_IN, True, id="it-runs"),
+        pytest.param({"running": False, "unproven": False}, NEW_UNIT, False, id="it-was-never-there"),
+        pytest.param({"running": False, "unproven": False}, [], False, id="it-was-stopped"),
+        pytest.param({"running": False, "unproven": True}, CHANGED_DROP_IN, True, id="a-killed-run-has-changed-it"),
+        pytest.param({"running": False, "unproven": True}, NEW_UNIT, False, id="a-killed-run-has-brought-it"),
+    ],
+)
+def test_only_what_ran_before_is_put_back(
+    gateway: Decide, seen: dict[str, bool], undo: list[dict[str, str]], goes_back: bool
+) -> None:
+    assert gateway("__gateway_goes_back", seen, __gateway_run_files={"undo": undo}) is goes_back
+
+
 @pytest.mark.parametrize(
     ("seen", "given", "restart"),
     [
