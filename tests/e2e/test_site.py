@@ -288,6 +288,19 @@ def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.
 
 
 @on_each
+@pytest.mark.parametrize("pipe", ["", " | cat"], ids=["terminal", "pipe"])
+def test_roots_terminal_is_out_of_the_reach_of_the_account(host: lab.Host, pipe: str) -> None:
+    # Something in Node.js's place says which terminal it has; by root's, the account could type into root's shell.
+    host.run("printf '#!/bin/sh\\nps -o tty= -p $$\\n' >/root/terminal; chmod 0755 /root/terminal")
+    call = f"unshare --mount sh -c 'mount --bind /root/terminal /usr/bin/node && cd / && openclaw{pipe}'"
+    host.write("/root/call", f"tty\n{call}\n")
+    roots, accounts = re.findall(r"pts/\d+|\?", host.run("script -qec 'sh /root/call' /dev/null"))
+    assert roots.startswith("pts/")
+    assert accounts != roots
+    assert (accounts == "?") is bool(pipe)
+
+
+@on_each
 def test_apt_prefers_the_pinned_major_version_whatever_else_is_offered(host: lab.Host) -> None:
     policy = host.run("apt-cache policy nodejs")
     assert re.search(r"Installed: (24\.\S+)\n\s+Candidate: \1\n", policy), policy
