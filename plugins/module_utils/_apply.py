@@ -21,6 +21,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _r
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError, Several
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import (
+    SECRETS_LIMIT,
+    SETTINGS_LIMIT,
     Found,
     Paths,
     Unread,
@@ -147,6 +149,11 @@ def preview(params: Params, *, reader: str) -> dict[str, t.Any]:
             raise
         # JSON5, perhaps: a release says so as soon as there is one.
         return {"due": True, "notes": []}
+    except OSError as error:
+        # The account can close its own directories to itself.
+        reason = f"cannot be written as the gateway's account: {error.strerror}"
+        remedy = f"Make {os.path.dirname(paths.settings)} a directory of the account's, with mode 0700."
+        raise OpenClawError(paths.settings, reason, remedy) from error
     return {"due": prepared.due, "notes": prepared.result["notes"]}
 
 
@@ -230,7 +237,7 @@ def running_gateway(
 ) -> _runtime.Gateway | None:
     """The gateway that serves with what was found, or ``None``."""
     port = _merge.lookup(found.settings, ("gateway", "port"))
-    if not isinstance(port, int):
+    if not is_port(port):
         return None
     log = _merge.lookup(found.settings, ("logging", "file"))
     gateway = _runtime.Gateway(
@@ -242,6 +249,11 @@ def running_gateway(
         account=account,
     )
     return gateway if gateway.settle_down(params["timeout"]) else None
+
+
+def is_port(value: t.Any) -> bool:
+    """Whether a setting is a TCP port; anything may stand in the file."""
+    return type(value) is int and 0 < value < 65536
 
 
 def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan, version: str) -> None:
@@ -279,10 +291,10 @@ def await_gateway(
     plan: Plan,
 ) -> str:
     """Wait until the gateway has taken what was written, or put the previous files back and fail."""
-    content = _store.read(paths.settings, account) or b""
+    content = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
     kind = _settings.reload_kind(plan.keys, plan.settings)
     port = _merge.lookup(plan.settings, ("gateway", "port"))
-    port = port if isinstance(port, int) else _DEFAULT_PORT
+    port = port if is_port(port) else _DEFAULT_PORT
     try:
         return gateway.take(content, port=port, restart=kind == "restart", timeout=params["timeout"])
     except _runtime.Rejected as words:
@@ -307,7 +319,8 @@ def restore(paths: Paths, account: _store.Account | None) -> bool:
     note = journal.pop("pending", None)
     if note is None or not note["existed"]:
         return False
-    previous, previous_secrets = _store.read(paths.previous, account), _store.read(paths.previous_secrets, account)
+    previous = _store.read(paths.previous, account, SETTINGS_LIMIT)
+    previous_secrets = _store.read(paths.previous_secrets, account, SECRETS_LIMIT)
     if previous_secrets is not None:
         _store.write(paths.secrets, previous_secrets, account, _SECRETS_MODE)
         _store.remove(paths.previous_secrets, account)
@@ -346,7 +359,7 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
         "secrets": [name for name in note["ours"] if name in note["secrets"]],
         "validated_by": note["release"],
     }
-    raw = _store.read(paths.settings, account) or b""
+    raw = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
     if settings and not is_json(raw):
         # A person's JSON5 is remembered, so that the next run needs no process to read it.
         journal["json5"] = {"sha256": digest(raw), "settings": settings}

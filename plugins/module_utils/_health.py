@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -34,6 +33,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._health_probes im
     short_text,
     without_secret,
 )
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json
 
 CHECKS = (
     "startupz",
@@ -110,11 +110,11 @@ def _is_hopeless(unit: t.Mapping[str, str]) -> bool:
     return unit.get("ActiveState") == "failed" or (failed_again and unit.get("NRestarts", "0") != "0")
 
 
-def credential(text: str, name: str) -> str:
+def credential(text: str | bytes, name: str) -> str:
     """The credential called ``name`` in the text of a secrets file. No message repeats what is in the text."""
     try:
-        token = json.loads(text)[name]
-    except (ValueError, RecursionError):
+        token = parse_json(text)[name]
+    except ValueError:
         raise OpenClawError("token_file", "it is not valid JSON", "Deploy the secrets file again.") from None
     except (KeyError, TypeError):
         remedy = "Correct token_name, or deploy the secrets file again."

@@ -20,6 +20,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._health_probes im
     is_unauthorized,
     json_object,
     number,
+    short_list,
     short_text,
 )
 
@@ -228,14 +229,12 @@ def _readiness(seen: Observations) -> t.Iterator[Finding]:
     if not isinstance(says.get("ready"), bool):
         yield Finding("readyz", "degraded", _reason(subject, _unexpected(probe), "Look at the gateway's log."))
     elif not says["ready"] or probe.status != 200 or says.get("failing"):
-        failing = says.get("failing") if isinstance(says.get("failing"), list) else []
-        named = ", ".join(short_text(name) for name in failing or []) or "it does not say what"
+        named = short_list(says.get("failing")) or "it does not say what"
         remedy = "The rest serves; look at the gateway's log for this name: an expired credential of a channel is the usual cause."
         yield Finding("readyz", "degraded", _reason(subject, f"answered {probe.status}, not ready: {named}", remedy))
     loop = says.get("eventLoop")
     if isinstance(loop, dict) and loop.get("degraded") is True and not is_fresh(seen):
-        causes = loop.get("reasons") if isinstance(loop.get("reasons"), list) else []
-        because = _because(", ".join(short_text(cause) for cause in causes or []))
+        because = _because(short_list(loop.get("reasons")))
         delay = number(loop.get("delayP99Ms"))
         remedy = "Requests wait: the host is short of CPU, or a turn takes it all."
         yield Finding(
@@ -382,7 +381,7 @@ def _unexpected(probe: Probe) -> str:
     if probe.failure:
         return f"{_MEANING_OF_FAILURES[probe.failure][0]}{_because(probe.detail)}"
     if probe.says is None:
-        return f"answered {probe.status} with {short_text(probe.detail) or 'a body'} instead of JSON"
+        return f"answered {probe.status} with {probe.detail or 'a body'} instead of JSON"
     return f"answered {probe.status}{_because(error_type(probe) or 'JSON of another shape')}"
 
 

@@ -7,11 +7,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_object, printable
+
 MASK = "********"
+
+# Letters of a text, and texts of a list, that a reason repeats.
+_SHORT = 80
+_NAMED = 10
+# More than any figure is; Python's whole numbers have no end.
+_TOO_LARGE = 2**63
 
 
 class Probe(t.NamedTuple):
@@ -44,16 +51,16 @@ def answered(
     """A probe that was answered. Whatever the server says enters here, and leaves the secret behind."""
     try:
         # Parsed first: JSON can write the same secret in many ways.
-        says = without_secret(json.loads(body.decode("utf-8")), secret)
-    except (ValueError, RecursionError):
+        says = without_secret(parse_object(body), secret)
+    except ValueError:
         says = None
     detail = headers.get("retry-after", "") if status == 429 else headers.get("content-type", "").partition(";")[0]
-    return Probe(status, says if isinstance(says, dict) else None, latency_ms, detail=without_secret(detail, secret))
+    return Probe(status, says, latency_ms, detail=printable(without_secret(detail, secret), _SHORT))
 
 
 def failed(kind: str, detail: str) -> Probe:
     """A probe that brought no answer."""
-    return Probe(failure=kind, detail=detail)
+    return Probe(failure=kind, detail=printable(detail))
 
 
 def is_gateway(probe: Probe | None) -> bool:
@@ -102,14 +109,20 @@ def error_type(probe: Probe) -> str:
 
 def short_text(value: object) -> str:
     """A short text of the server's, fit for a terminal; anything else is empty."""
-    return "".join(letter if letter.isprintable() else " " for letter in value[:80]) if isinstance(value, str) else ""
+    return printable(value, _SHORT) if isinstance(value, str) else ""
+
+
+def short_list(value: object) -> str:
+    """The first texts of a list of the server's."""
+    texts = [short_text(item) for item in value[: _NAMED + 1]] if isinstance(value, list) else []
+    return ", ".join([*texts[:_NAMED], "…"] if len(texts) > _NAMED else texts)
 
 
 def number(value: object) -> int | float | None:
-    """A number that monitoring can take; JSON as Python reads it also knows infinity and NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A number that monitoring can take; JSON as Python reads it also knows infinity, NaN and numbers of any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return value if abs(value) < _TOO_LARGE and math.isfinite(value) else None
 
 
 __all__ = (
@@ -125,6 +138,7 @@ __all__ = (
     "is_unauthorized",
     "json_object",
     "number",
+    "short_list",
     "short_text",
     "without_secret",
 )

@@ -12,6 +12,8 @@ import os
 import re
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import printable
+
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
@@ -116,7 +118,7 @@ def owner_of(inode: str) -> tuple[int, str]:
     for pid in processes():
         try:
             if any(os.readlink(f"/proc/{pid}/fd/{fd}") == wanted for fd in os.listdir(f"/proc/{pid}/fd")):
-                return pid, read_text(f"/proc/{pid}/comm").strip()
+                return pid, printable(read_text(f"/proc/{pid}/comm").strip())
         except OSError:
             continue
     return 0, ""
@@ -145,7 +147,7 @@ def missing_directories(pid: int, paths: t.Iterable[str]) -> list[str]:
         directory = os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         return []  # it has ended meanwhile
-    gone = [directory.removesuffix(" (deleted)")] if directory.endswith(" (deleted)") else []
+    gone = [printable(directory.removesuffix(" (deleted)"))] if directory.endswith(" (deleted)") else []
     mounts = read_text(f"/proc/{pid}/mountinfo")
     return gone + [path for path in paths if path not in gone and mounted_readonly(mounts, os.path.realpath(path))]
 

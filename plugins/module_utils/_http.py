@@ -229,6 +229,19 @@ def _connected(client: Client, seconds: float) -> t.Iterator[_Connection]:
         connection.close()
 
 
+@contextlib.contextmanager
+def unix_connection(path: str, seconds: float) -> t.Iterator[_Connection]:
+    """A connection to a Unix socket, closed in the end.
+
+    :param seconds: for all that is sent and received on it.
+    """
+    deadline = time.monotonic() + seconds
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
+        plain.settimeout(seconds)
+        plain.connect(path)
+        yield _Connection(plain, deadline, seconds)
+
+
 class _Connection:
     """A socket with a deadline: a server that sends a byte a second does not hold us longer than one that is silent."""
 
@@ -371,4 +384,4 @@ def _words(exc: Exception) -> str:
     return type(exc).__name__
 
 
-__all__ = ("Answer", "Client", "HttpFailure", "Origin", "accept_key", "parse_url")
+__all__ = ("Answer", "Client", "HttpFailure", "Origin", "accept_key", "parse_url", "unix_connection")

@@ -13,17 +13,17 @@ so in its log.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import http.client
-import json
 import os
-import sqlite3
 import subprocess
 import time
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _http, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._health_probes import number
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json, parse_object, printable
 
 _REFUSED = ("config reload skipped", "config reload failed")
 _RESTARTS = "config change requires gateway restart"
@@ -37,6 +37,12 @@ _IGNORED = "config reload disabled"
 _READS_WITHIN = 30
 # How long after the file was accepted a restart must have begun to be one; measured: 1.1 s.
 _RESTART_BEGINS = 20
+# Seconds for the whole of an answer; an idle gateway takes 2 ms.
+_ANSWERS_WITHIN = 5
+# Bytes of what it has logged since a change.
+_LOG_LIMIT = 1 << 20
+# Seconds for one question to the release, which takes 3 on a small host.
+_RELEASE_SECONDS = 120
 
 
 class Rejected(Exception):
@@ -67,26 +73,28 @@ class Release(t.NamedTuple):
             variables.update(OPENCLAW_STATE_DIR=_NOWHERE, HOME=_NOWHERE)
         done = self._run(["/usr/bin/node", program, "config", "validate", "--json"], **variables)
         try:
-            answer = json.loads(done.stdout[done.stdout.index("{") :])
+            answer = parse_object(done.stdout[done.stdout.index("{") :])
         except ValueError as error:
-            words = (done.stderr or done.stdout).strip()[-500:]
+            words = printable((done.stderr or done.stdout).strip()[-500:])
             raise OpenClawError(
                 f"OpenClaw {self.version}",
                 f"could not judge the settings: {words}",
                 "Check the release with 'openclaw config validate'.",
             ) from error
-        issues = list(answer.get("issues") or [])
+        # A plugin of the account's may have a say in it.
+        issues = [issue for issue in _list(answer.get("issues")) if isinstance(issue, dict)]
         if not answer.get("valid") and not issues:
             issues = [{"path": "", "message": str(answer.get("error") or "is not accepted")}]
         return issues, [
-            str(warning.get("message", warning) if isinstance(warning, dict) else warning)
-            for warning in answer.get("warnings") or []
+            printable(warning.get("message", warning) if isinstance(warning, dict) else warning)
+            for warning in _list(answer.get("warnings"))
         ]
 
     def _has_plugins(self) -> bool:
         """Whether plugins were added to the gateway, whose settings only its own state knows."""
         state = str(self.environment.get("OPENCLAW_STATE_DIR", ""))
-        return any(os.path.isdir(os.path.join(state, place)) for place in ("npm", "extensions", "plugins"))
+        with _store.rights_of(self.account):
+            return any(os.path.isdir(os.path.join(state, place)) for place in ("npm", "extensions", "plugins"))
 
     def parse_json5(self, content: bytes) -> t.Any:
         """Settings that a person wrote as JSON5, read by the library that OpenClaw itself reads them with."""
@@ -95,8 +103,8 @@ class Release(t.NamedTuple):
         done = self._run(["/usr/bin/node", "-e", script, library], text=content.decode())
         if done.returncode != 0:
             words = next((line for line in done.stderr.splitlines() if "JSON5:" in line), "it is not JSON5")
-            raise ValueError(words.strip())
-        return json.loads(done.stdout)
+            raise ValueError(printable(words.strip()))
+        return parse_json(done.stdout)
 
     def _run(self, argv: list[str], text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         identity: dict[str, t.Any] = {}
@@ -108,17 +116,23 @@ class Release(t.NamedTuple):
             **{name: str(value) for name, value in self.environment.items()},
             **variables,
         }
-        return subprocess.run(
-            argv,
-            input=text,
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd="/",
-            timeout=120,
-            check=False,
-            **identity,
-        )
+        try:
+            return subprocess.run(
+                argv,
+                input=text,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env=environment,
+                cwd="/",
+                timeout=_RELEASE_SECONDS,
+                check=False,
+                **identity,
+            )
+        except subprocess.TimeoutExpired as error:
+            reason = f"did not judge the settings within {_RELEASE_SECONDS} s"
+            remedy = "Look at the load of the host, then at the plugins of the gateway."
+            raise OpenClawError(f"OpenClaw {self.version}", reason, remedy) from error
 
 
 class Gateway:
@@ -146,16 +160,13 @@ class Gateway:
 
     def started(self, port: int | None = None) -> dict[str, t.Any] | None:
         """The body of ``/startupz`` of a gateway that has started, or ``None``."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=5)
+        client = _http.Client(url=f"http://127.0.0.1:{port or self.port}", timeout=_ANSWERS_WITHIN)
         try:
-            connection.request("GET", "/startupz")
-            answer = connection.getresponse()
-            body = json.loads(answer.read(65536))
-        except (OSError, ValueError, http.client.HTTPException):
+            answer = client.request("/startupz")
+            body = parse_object(answer.body)
+        except (_http.HttpFailure, ValueError):
             return None
-        finally:
-            connection.close()
-        return body if answer.status == 200 and isinstance(body, dict) and body.get("status") == "started" else None
+        return body if answer.status == 200 and body.get("status") == "started" else None
 
     def settle_down(self, timeout: float) -> bool:
         """Wait while the gateway is starting or draining; whether it serves then.
@@ -190,7 +201,7 @@ class Gateway:
             body = self.started(port)
             if body is not None and not restart:
                 return "hot"
-            if body is not None and float(body.get("uptimeMs", 0)) < (time.monotonic() - begun) * 1000:
+            if body is not None and (number(body.get("uptimeMs")) or 0) < (time.monotonic() - begun) * 1000:
                 return "restart"
             begins = made_to_start or _RESTARTS in words
             if body is not None and time.monotonic() - accepted > _RESTART_BEGINS and not begins:
@@ -240,36 +251,27 @@ class Gateway:
         It notes this at every start and whenever it has accepted a changed file.
         """
         query = "select * from diagnostic_events where scope='config-snapshot' and event_key='latest'"
-        try:
-            with _store.rights_of(self.account):
-                connection = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=2)
-                try:
-                    row = connection.execute(query).fetchone()
-                finally:
-                    connection.close()
-        except (sqlite3.Error, OSError):
-            return ""
-        for cell in row or ():
-            if isinstance(cell, str) and '"rawHash"' in cell:
-                return str(json.loads(cell).get("rawHash", ""))
+        for cell in _store.first_row(self._database, query, self.account):
+            if '"rawHash"' in cell:
+                with contextlib.suppress(ValueError):
+                    return str(parse_object(cell).get("rawHash", ""))
         return ""
 
     def _log_size(self) -> int:
-        try:
-            return os.stat(self._log).st_size
-        except OSError:
-            return 0
+        return self._read_log(0, 0)[0]
 
     def _log_since(self) -> str:
         """What the gateway has logged since the file was written."""
         size = self._log_size()
         start = self._log_from if size >= self._log_from else 0  # rotated since
+        return self._read_log(start, _LOG_LIMIT)[1].decode(errors="replace")
+
+    def _read_log(self, start: int, limit: int) -> tuple[int, bytes]:
+        """The log's size and a part of it; nothing where something else stands in its place."""
         try:
-            with _store.rights_of(self.account), open(self._log, encoding="utf-8", errors="replace") as file:
-                file.seek(start)
-                return file.read(1 << 20)
-        except OSError:
-            return ""
+            return _store.read_part(self._log, self.account, start, limit) if self._log else (0, b"")
+        except OpenClawError:
+            return 0, b""
 
     def _raise_if_refused(self) -> None:
         for message in _messages(self._log_since()):
@@ -302,12 +304,16 @@ def _messages(log: str) -> list[str]:
     found = []
     for line in log.splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_object(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and entry.get("message"):
-            found.append(str(entry["message"]))
+        if entry.get("message"):
+            found.append(printable(entry["message"]))
     return found
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else []
 
 
 __all__ = ("Gateway", "Rejected", "Release")

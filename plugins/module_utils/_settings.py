@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Path, Settings
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import printable
 
 MASK = "********"
 SECRET_PROVIDER = "clawops"  # noqa: S105 - a name, no password
@@ -135,7 +136,7 @@ RETIRED_KEYS: tuple[RetiredKey, ...] = (
 
 def dotted(path: t.Iterable[str | int]) -> str:
     """``("gateway", "port")`` as ``gateway.port``."""
-    return ".".join(str(key) for key in path)
+    return printable(".".join(str(key) for key in path))
 
 
 def walk(value: t.Any, path: tuple[str, ...] = ()) -> t.Iterator[tuple[tuple[str, ...], t.Any]]:
@@ -238,8 +239,8 @@ def from_validation(issues: t.Iterable[t.Mapping[str, t.Any]]) -> list[OpenClawE
     """The release's own findings as our errors: the path, its words, what to do."""
     errors = []
     for issue in issues:
-        path = str(issue.get("path") or "<root>")
-        message = str(issue.get("message") or "is not accepted").strip()
+        path = printable(issue.get("path") or "<root>")
+        message = printable(str(issue.get("message") or "is not accepted").strip())
         allowed = issue.get("allowedValues")
         errors.append(OpenClawError(_where(path, message), message, _remedy(message, allowed)))
     return errors

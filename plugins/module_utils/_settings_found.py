@@ -7,15 +7,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _runtime, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json, parse_object, printable
 
 Secrets = dict[str, str]
+
+# Bytes. Settings of 200 agents take 300 KiB; the journal holds them twice for each attempt that was interrupted.
+SETTINGS_LIMIT = 4 << 20
+SECRETS_LIMIT = 1 << 20
+_JOURNAL_LIMIT = 8 << 20
 
 
 class Paths(t.NamedTuple):
@@ -65,18 +71,21 @@ def look(paths: Paths, account: _store.Account | None, release: _runtime.Release
     """Read what stands on the host; a file that cannot be read stops the run unless the operator has decided."""
     journal = read_journal(paths, account)
     try:
-        raw = _store.read(paths.settings, account)
+        raw = _store.read(paths.settings, account, SETTINGS_LIMIT)
         settings = parse(raw, release, journal) if raw is not None else {}
     except (ValueError, _store.Unreadable) as error:
-        cause = error.cause if isinstance(error, _store.Unreadable) else str(error)
+        cause = error.cause if isinstance(error, _store.Unreadable) else printable(error)
         settings, raw = recovered(paths, account, release, cause, recover), b""
     return Found(settings, raw, read_secrets(paths.secrets, account), journal)
 
 
 def parse(raw: bytes, release: _runtime.Release, journal: t.Mapping[str, t.Any]) -> Settings:
-    """Settings as the program reads them: JSON, or JSON5 by the program's own library."""
+    """Settings as the program reads them: JSON, or JSON5 by the program's own library.
+
+    :raises ValueError: they cannot be read; the words say why.
+    """
     try:
-        settings = json.loads(raw)
+        settings = parse_json(raw)
     except ValueError as error:
         seen = journal.get("json5", {})
         if seen.get("sha256") == digest(raw):
@@ -84,7 +93,7 @@ def parse(raw: bytes, release: _runtime.Release, journal: t.Mapping[str, t.Any])
         elif release.installed and raw.strip():
             settings = release.parse_json5(raw)
         else:
-            raise ValueError(f"it is not JSON ({error})") from error
+            raise ValueError(f"it is not JSON ({printable(error)})") from error
     if not isinstance(settings, dict):
         raise ValueError("it holds no object")
     return settings
@@ -95,7 +104,7 @@ def recovered(
 ) -> Settings:
     """The settings to start from in place of an unreadable file, as the operator has decided."""
     choices = {"last_good": paths.last_good, "previous": paths.previous}
-    there = [name for name, path in choices.items() if _store.read(path, account) is not None]
+    there = [name for name, path in choices.items() if is_readable(path, account)]
     if recover == "none":
         offers = [f"gateway_settings_recover={name} starts from {choices[name]}" for name in there]
         offers.append("gateway_settings_recover=discard keeps only what the inventory says")
@@ -106,7 +115,7 @@ def recovered(
         )
     if recover == "discard":
         return {}
-    kept = _store.read(choices[recover], account)
+    kept = _store.read(choices[recover], account, SETTINGS_LIMIT)
     if kept is None:
         raise OpenClawError(
             choices[recover],
@@ -118,37 +127,66 @@ def recovered(
     except ValueError as error:
         raise OpenClawError(
             choices[recover],
-            f"cannot be read either: {error}",
+            f"cannot be read either: {printable(error)}",
             "Use gateway_settings_recover=discard, which keeps only what the inventory says.",
         ) from error
 
 
+def is_readable(path: str, account: _store.Account | None) -> bool:
+    """Whether settings to start from are there, as far as a look tells."""
+    with contextlib.suppress(OpenClawError):
+        return _store.read(path, account, SETTINGS_LIMIT) is not None
+    return False
+
+
 def read_journal(paths: Paths, account: _store.Account | None) -> dict[str, t.Any]:
-    """What we wrote down last; a journal that cannot be read is as good as none, and is said so."""
-    raw = _store.read(paths.journal, account)
+    """What we wrote down last; a journal that cannot be read, or that we would not write, is as good as none."""
     try:
-        journal = json.loads(raw) if raw else {}
-    except ValueError:
-        journal = {}
-    return journal if isinstance(journal, dict) else {}
+        journal = parse_object(_store.read(paths.journal, account, _JOURNAL_LIMIT) or b"{}")
+    except (ValueError, _store.Unreadable):
+        return {}
+    return journal if _has_shape(journal, _JOURNAL, whole=False) else {}
+
+
+def _has_shape(value: t.Any, shape: t.Any, *, whole: bool = True) -> bool:
+    """Whether a value has the types of a shape: of a list the one type of its items, of an object those of what is in it.
+
+    :param whole: whether all of what the shape names has to be there.
+    """
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(
+            _has_shape(value[name], kind) if name in value else not whole for name, kind in shape.items()
+        )
+    return isinstance(value, shape)
+
+
+# What _apply writes.
+_JOURNAL: dict[str, t.Any] = {
+    "applied": dict,
+    "secrets": [str],
+    "validated_by": str,
+    "json5": {"sha256": str, "settings": dict},
+    "pending": {
+        "desired": dict,
+        "secrets": [str],
+        "ours": [str],
+        "release": str,
+        "earlier": [dict],
+        "existed": bool,
+    },
+}
 
 
 def read_secrets(path: str, account: _store.Account | None) -> Secrets:
-    raw = _store.read(path, account)
-    try:
-        secrets = json.loads(raw) if raw else {}
-    except ValueError:
-        secrets = None
-    if not isinstance(secrets, dict):
-        # What stands there is not quoted: it may be a secret.
-        remedy = "Restore it, or remove it: every secret of the inventory is written again."
-        raise OpenClawError(path, "is no JSON object", remedy)
-    return secrets
+    remedy = "Restore it, or remove it: every secret of the inventory is written again."
+    return _store.read_object(path, account, SECRETS_LIMIT, remedy)
 
 
 def is_json(raw: bytes | None) -> bool:
     try:
-        json.loads(raw or b"")
+        parse_json(raw or b"")
     except ValueError:
         return False
     return True
@@ -158,4 +196,16 @@ def digest(raw: bytes | None) -> str:
     return hashlib.sha256(raw or b"").hexdigest()
 
 
-__all__ = ("Found", "Paths", "Secrets", "Unread", "digest", "is_json", "look", "read_journal", "read_secrets")
+__all__ = (
+    "SECRETS_LIMIT",
+    "SETTINGS_LIMIT",
+    "Found",
+    "Paths",
+    "Secrets",
+    "Unread",
+    "digest",
+    "is_json",
+    "look",
+    "read_journal",
+    "read_secrets",
+)

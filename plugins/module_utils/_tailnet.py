@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import printable
 from ansible_collections.clawops.openclaw.plugins.module_utils._unix_http import ask
 
 SOCKET = "/run/tailscale/tailscaled.sock"
@@ -85,7 +86,7 @@ def problem(node: Node) -> str:
         "NoState": "tailscaled is still starting",
         "Starting": f"tailscaled is still starting{_said(node)}",
     }
-    return known.get(state, f"tailscaled says {state[:40] or 'nothing'}")
+    return known.get(state, f"tailscaled says {printable(state, 40) or 'nothing'}")
 
 
 def remedy(node: Node) -> str:
@@ -107,7 +108,7 @@ def _said(node: Node) -> str:
     """tailscaled's own words that bear on it."""
     words = [str(each) for each in node.status.get("Health") or []]
     told = [each for each in words if re.search(r"logged out|login|coordination|map response|control", each)]
-    return f" ({''.join(letter if letter.isprintable() else ' ' for letter in told[0][:300])})" if told else ""
+    return f" ({printable(told[0], 300)})" if told else ""
 
 
 def same_server(one: str, other: str) -> bool:

@@ -7,46 +7,41 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import socket
+import contextlib
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _http, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, host: str, timeout: float) -> None:
-        super().__init__(host, timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+# Seconds for one question, from the connection to the end of the answer: what a daemon on a busy host needs, five times over.
+SECONDS = 10.0
 
 
-def ask(path: str, what: str, timeout: float = 10, host: str = "localhost") -> tuple[int, t.Any]:
-    """Status and JSON of a GET; status 0 where nothing answers.
+def ask(
+    path: str,
+    what: str,
+    timeout: float = SECONDS,
+    host: str = "localhost",
+    account: _store.Account | None = None,
+) -> tuple[int, t.Any]:
+    """Status and JSON of a GET; status 0 where nothing answers in time, or more than a daemon has to say.
 
     :param path: the socket.
     :param what: path of the API, as ``/_ping``.
-    :param timeout: in seconds.
+    :param timeout: in seconds, for the whole of it.
     :param host: the name that the daemon wants to be called by.
+    :param account: whose daemon it is, where it is not root's: the socket is reached with its rights.
     """
-    connection = _Connection(path, host, timeout)
     try:
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
+        with _store.rights_of(account), _http.unix_connection(path, timeout) as connection:
+            connection.send(f"GET {what} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            status, headers = connection.read_head()
+            body = connection.read_body(status, headers)
+    except (OSError, _http.HttpFailure):
         return 0, None
-    finally:
-        connection.close()
-    try:
-        return answer.status, json.loads(body)
-    except ValueError:
-        return answer.status, None
+    with contextlib.suppress(ValueError):
+        return status, parse_json(body)
+    return status, None
 
 
-__all__ = ("ask",)
+__all__ = ("SECONDS", "ask")

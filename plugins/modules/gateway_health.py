@@ -45,10 +45,16 @@ options:
     type: str
   token_file:
     description:
-      - Path on the host of a JSON file with the gateway's credential. Only its owner can read it, so the module must run as that
-        user or as root.
+      - Path on the host of a JSON file with the gateway's credential, a plain file of 1 MiB at most. Only its owner can read it, so
+        the module must run as that user or as root.
       - Without it no authenticated call is made.
     type: path
+  owner:
+    description:
+      - Account that the gateway runs as. O(token_file) is in a directory of its, so the module opens it with the rights of that
+        account; a link there to what belongs to another is not read.
+      - Without it the module reads O(token_file) with its own rights.
+    type: str
   token_name:
     description: Name of the gateway's credential in O(token_file).
     type: str
@@ -141,12 +147,14 @@ EXAMPLES = r"""
   clawops.openclaw.gateway_health:
     version: 2026.9.6
     token_file: /etc/openclaw/main/secrets/secrets.json
+    owner: openclaw
     unit: openclaw-gateway.service
     wait: 180
 
 - name: Collect the state of the fleet without failing
   clawops.openclaw.gateway_health:
     token_file: /etc/openclaw/main/secrets/secrets.json
+    owner: openclaw
     fail_on: never
   register: __health
 
@@ -154,6 +162,7 @@ EXAMPLES = r"""
   clawops.openclaw.gateway_health:
     url: https://gateway.example.com
     token_file: /etc/openclaw/main/secrets/secrets.json
+    owner: openclaw
     ca_path: /etc/openclaw/main/pki/ca.crt
     client_cert: /etc/openclaw/main/pki/probe.crt
     client_key: /etc/openclaw/main/pki/probe.key
@@ -232,8 +241,10 @@ figures:
 """
 
 import dataclasses
+import errno
 import functools
 import json
+import os
 import secrets
 import time
 import typing as t
@@ -244,8 +255,10 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _health as
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory as health_directory
 from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import SECRETS_LIMIT
 
 # OpenClaw delays a refusal by up to 5 s.
 REFUSAL_DELAY = 6.0
@@ -258,6 +271,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "version": {"type": "str"},
     # Names of things that are secret, not secrets.
     "token_file": {"type": "path", "no_log": False},
+    "owner": {"type": "str"},
     "token_name": {"type": "str", "default": "OPENCLAW_GATEWAY_TOKEN", "no_log": False},
     "wait": {"type": "int", "default": 0},
     "settle": {"type": "int", "default": 30},
@@ -277,14 +291,15 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def read_token(path: str, name: str) -> str:
-    """The gateway's credential from the host's secrets file."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return health.credential(file.read(), name)
-    except OSError as exc:
-        remedy = "Correct token_file, and run as the file's owner or as root."
-        raise OpenClawError(path, f"it cannot be read: {exc.strerror}", remedy) from None
+def read_token(path: str, name: str, owner: str | None) -> str:
+    """The gateway's credential from its secrets file, which is opened with the rights of the gateway's account."""
+    account = store.find_account(owner)
+    if owner and account is None and os.geteuid() == 0:
+        raise OpenClawError(path, f"it cannot be read as {owner}: there is no such account", "Correct owner.")
+    content = store.read(path, account, SECRETS_LIMIT)
+    if content is None:
+        raise OpenClawError(path, f"it cannot be read: {os.strerror(errno.ENOENT)}", "Correct token_file.")
+    return health.credential(content, name)
 
 
 def days_left(until: float) -> int:
@@ -309,7 +324,7 @@ class Gateway:
         if self.params["token_file"]:
             # A missing credential is something to report with the rest, not a reason to look at nothing.
             try:
-                self.token = read_token(self.params["token_file"], self.params["token_name"])
+                self.token = read_token(*(self.params[name] for name in ("token_file", "token_name", "owner")))
                 module.no_log_values.add(self.token)
             except OpenClawError as exc:
                 self.credential_problem = str(exc)

@@ -15,7 +15,7 @@ import re
 import typing as t
 import urllib.parse
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _files, _host, _merge
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _files, _host, _merge, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
 
@@ -69,6 +69,11 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
     subids, subid_range = subordinate_ids(host.text("/etc/subuid"), host.text("/etc/subgid"), account)
     texts = desired_daemon(host, params)
     daemon = [{"path": path, "content": texts["daemon"]}, {"path": f"{path}.applied", "content": texts["applied"]}]
+    # Whatever stands in the place of its socket, a link to another account's among it, is reached with its own rights.
+    owner = _store.find_account(account) if params["rootless"] else None
+    ping, _ = _engine.ask(params["socket"], "/_ping", account=owner)
+    # What has kept us waiting once is not asked again.
+    image = image_state(params["socket"], params["image"], params["recipe"], owner) if ping else {}
     units = {os.path.basename(each) for each in glob.glob("/etc/systemd/user/openclaw*-docker.service")}
     return {
         "account": uid >= 0,
@@ -76,8 +81,10 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         "subids": subids,
         "subid_range": subid_range,
         "linger": os.path.exists(f"/var/lib/systemd/linger/{account}"),
-        "engine": _engine.ask(params["socket"], "/_ping")[0] == 200,
-        **image_state(params["socket"], params["image"], params["recipe"]),
+        "engine": ping == 200,
+        "image": False,
+        "image_present": False,
+        **image,
         "installed": [name for spec in params["packages"] if (name := spec.partition("=")[0]) in host.packages],
         "source": _files.in_sync(params["source_files"]),
         # Whether another account of the host has an engine of this kind, which needs the packages too.
@@ -123,12 +130,14 @@ def subordinate_ids(users: str, groups: str, account: str) -> tuple[bool, str]:
     return False, f"{beginning}-{beginning + _SUBIDS - 1}"
 
 
-def image_state(socket: str, image: str, recipe: str) -> dict[str, bool]:
+def image_state(socket: str, image: str, recipe: str, owner: _store.Account | None = None) -> dict[str, bool]:
     """Whether there is a sandbox image, and whether it is made by this recipe."""
-    status, body = _engine.ask(socket, f"/images/{urllib.parse.quote(image, safe='/:')}/json")
-    config = body.get("Config") if isinstance(body, dict) else None
-    labels = (config or {}).get("Labels") or {}
-    return {"image": labels.get("clawops.recipe") == recipe, "image_present": status == 200}
+    status, body = _engine.ask(socket, f"/images/{urllib.parse.quote(image, safe='/:')}/json", account=owner)
+    labels = body
+    for key in ("Config", "Labels"):
+        labels = labels.get(key) if isinstance(labels, dict) else None
+    made_by = labels.get("clawops.recipe") if isinstance(labels, dict) else None
+    return {"image": made_by == recipe, "image_present": status == 200}
 
 
 def desired_daemon(host: Host, params: Params) -> dict[str, str]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import pwd
 import re
+import resource
+import select
 import shutil
 import signal
 import socket
@@ -22,7 +25,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _runtime, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _runtime, _store, _text
 
 SECRET_PROVIDER = {"source": "file", "mode": "json"}
 
@@ -48,7 +51,7 @@ class StandInRelease:
 
     def parse_json5(self, content: bytes) -> Any:
         """JSON with comments, which is as much of JSON5 as these tests need."""
-        return json.loads(re.sub(rb"//[^\n]*", b"", content))
+        return _text.parse_json(re.sub(rb"//[^\n]*", b"", content))
 
 
 class StandInGateway:
@@ -152,6 +155,14 @@ class Host:
         }
 
 
+@pytest.fixture(autouse=True)
+def locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of a test of its own, for tests that are not root's too, and for those that undo what they have patched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_store, "LOCKS", str(tmp_path_factory.getbasetemp() / "locks"))
+        yield
+
+
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the stand-ins in the place of the release and of the gateway, as new."""
@@ -222,6 +233,48 @@ def another_account() -> _store.Account:
         pytest.skip("only root can work with another account's rights")
     entry = pwd.getpwnam("nobody")
     return _store.Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+Within = Callable[..., Any]
+
+
+@pytest.fixture
+def within() -> Within:
+    """Do something in a process of its own that may take only so long and only so much memory, and give back its result.
+
+    ``within(5, action)``; an error of its is raised here, with its name and words.
+    """
+
+    def run(seconds: float, action: Callable[[], Any], memory_mb: int = 300) -> Any:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            answer: tuple[bool, Any]
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            most = pages * resource.getpagesize() + (memory_mb << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            try:
+                answer = (True, action())
+            except BaseException as error:  # a child that fails must not go on as a second test run
+                answer = (False, f"{type(error).__name__}: {str(error)[:1000]}")
+            os.write(writing, pickle.dumps(answer))
+            os._exit(0)
+        os.close(writing)
+        try:
+            ready, _, _ = select.select([reading], [], [], seconds)
+            content = b""
+            while ready and (piece := os.read(reading, 1 << 16)):
+                content += piece
+        finally:
+            os.close(reading)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert content, f"it took more than {seconds} s, or was killed"
+        done, result = pickle.loads(content)  # noqa: S301 - our own
+        assert done, result
+        return result
+
+    return run
 
 
 Killed = Callable[..., bool]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -20,12 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _merge, _settings, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _merge, _runtime, _settings, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 if TYPE_CHECKING:
-    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Host, Killed
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Host, Killed, Within
 
+REAL_GATEWAY = _runtime.Gateway
 STAMP = ("secrets", "providers", "clawops", "timeoutMs")
 TOKEN_REF = {"source": "file", "provider": "clawops", "id": "/TOKEN"}
 
@@ -1201,3 +1203,134 @@ def test_something_is_due_exactly_where_a_run_writes_something(
         assert due is (host.tree() != before)
         host.run(state="confirmed")
         assert preview(host, settings=desired)["due"] is False
+
+
+# ---- what a hostile account does --------------------------------------------------------------------------
+
+PENDING = {"desired": {}, "secrets": [], "ours": [], "release": "x", "earlier": [], "existed": True}
+SHAPES: list[Any] = [
+    {"pending": []},
+    {"pending": [1]},
+    {"pending": 5},
+    {"pending": {}},
+    {"applied": [1]},
+    {"applied": "x"},
+    {"secrets": {"a": 1}},
+    {"secrets": [[1]]},
+    {"secrets": 5},
+    {"json5": []},
+    {"json5": {"sha256": 5}},
+    {"validated_by": []},
+    *({"pending": {**PENDING, name: value}} for name in PENDING for value in (5, [5], {"a": 5}, None, "x")),
+    *({"pending": {key: value for key, value in PENDING.items() if key != name}} for name in PENDING),
+]
+
+
+@pytest.mark.parametrize("serves", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("journal", SHAPES, ids=json.dumps)
+def test_a_journal_of_another_shape_is_as_good_as_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch, journal: Any, serves: bool
+) -> None:
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "0123456789"})
+    monkeypatch.setattr(host.gateway, "serves", serves)
+    for state in ("rolled_back", "confirmed", "present"):
+        host.journal.write_text(json.dumps(journal))
+        host.run(state=state, settings={"a": 2}, secrets={"TOKEN": "0123456789"})
+    assert host.read()["a"] == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"applied":' * 100_000, '{"applied":' * 400 + "1" + "}" * 400, "9" * 5000, "\ud800"],
+    ids=["100000-levels", "400", "digits", "half"],
+)
+def test_a_journal_that_is_a_trap_is_as_good_as_none(host: Host, content: str) -> None:
+    host.deploy(settings={"a": 1})
+    host.journal.write_bytes(content.encode(errors="surrogatepass"))
+    assert host.run(settings={"a": 1})["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir], ids=["a-pipe", "a-link", "a-directory"]
+)
+def test_what_stands_in_the_place_of_the_journal_is_not_waited_for(host: Host, within: Within, make: Any) -> None:
+    host.deploy(settings={"a": 1})
+    host.journal.unlink()
+    make(host.journal)
+    assert within(20, lambda: host.run(check_mode=True, settings={"a": 1}))["drift"] == []
+
+
+@pytest.mark.parametrize("name", ["settings", "secrets", "journal", "previous", "last_good"])
+def test_a_hole_in_the_place_of_a_file_takes_no_memory(host: Host, within: Within, name: str) -> None:
+    """Measured before: 5 GB resident."""
+    host.deploy(settings={"a": 1}, secrets={"TOKEN": "0123456789"})
+    path = getattr(host, name)
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(1_500_000_000)
+    if name in ("previous", "last_good"):
+        host.settings.write_text("{")
+
+    def run() -> str:
+        try:
+            return str(host.run(settings={"a": 1}, secrets={"TOKEN": "0123456789"})["changed"])
+        except OpenClawError as error:
+            return str(error)
+
+    answer = within(20, run, memory_mb=100)
+    if name in ("settings", "secrets"):
+        assert f"{path}: cannot be read: it has more than" in answer
+
+
+@pytest.mark.parametrize(
+    "port", [10**400, 99999, -1, 0, True, "x", [1]], ids=["400-digits", "99999", "-1", "0", "true", "text", "list"]
+)
+def test_a_port_that_is_none_in_the_file_is_no_traceback(
+    host: Host, monkeypatch: pytest.MonkeyPatch, port: Any
+) -> None:
+    host.deploy(settings={"a": 1})
+    monkeypatch.setattr(_runtime, "Gateway", REAL_GATEWAY)
+    text = json.dumps({**host.read(), "gateway": {"port": "PORT"}}).replace(
+        '"PORT"', "9" * 400 if port == 10**400 else json.dumps(port)
+    )
+    host.settings.write_text(text)
+    with contextlib.suppress(OpenClawError):
+        host.run(settings={"a": 2})
+
+
+def test_settings_of_100000_levels_are_a_finding(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    host.settings.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.raises(OpenClawError, match=r"cannot be read: .*more than 100 levels"):
+        host.run(settings={"a": 1})
+
+
+def test_half_a_letter_in_the_settings_is_no_traceback(host: Host) -> None:
+    host.deploy(settings={"a": 1})
+    host.settings.write_text(json.dumps({**host.read(), "\ud800": "\udfff"}))
+    host.run(settings={"a": 2})
+    assert host.read()["\ud800"] == "\udfff"
+
+
+def test_a_key_of_the_file_reaches_no_terminal_raw(host: Host) -> None:
+    key = "\x1b]0;title\x07\x1b[31m\nTASK [ok] \ud800" + "x" * 5000
+    host.deploy(settings={"a": 1})
+    host.journal.write_text(json.dumps({**host.read(host.journal), "applied": {key: 1}}))
+    host.write({**host.read(), key: {"apiKey": "0123456789"}})
+    result = host.run(settings={"a": 1}, drift="keep")
+    words = [*result["drift"], *result["changed_keys"], *result["plain_secrets"], *result["notes"]]
+    assert words
+    assert all(text.isprintable() and len(text) < 1000 for text in words)
+
+
+def test_directories_that_the_account_has_closed_are_a_finding_of_the_preflight(
+    host: Host, open_directory: Path, another_account: _store.Account
+) -> None:
+    host = type(host)(open_directory, another_account.name)
+    for path in (host.settings.parent, host.secrets.parent):
+        os.chown(path, another_account.uid, another_account.gid)
+        path.chmod(0o500)
+    with pytest.raises(
+        OpenClawError, match=r"openclaw\.json: cannot be written as the gateway's account: Permission denied"
+    ):
+        _apply.preview(host.parameters(settings={"a": 1}), reader="/nonexistent")

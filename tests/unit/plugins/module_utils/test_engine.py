@@ -11,20 +11,24 @@ import copy
 import ipaddress
 import itertools
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import MISSING, Settings
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Within
 
 Network = ipaddress.IPv4Network
 
@@ -594,3 +598,58 @@ def test_where_nothing_listens_there_is_no_engine(tmp_path: Path) -> None:
     file.touch()
     for path in (left, file, tmp_path, tmp_path / "none", tmp_path / ("long" * 40)):
         assert _engine.ask(str(path), "/_ping") == (0, None), path
+
+
+# ---- what stands in the place of an engine that a hostile account has --------------------------------------
+
+
+def drip(connection: socket.socket) -> None:
+    """A byte every tenth of a second."""
+    for letter in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000:
+        connection.sendall(bytes([letter]))
+        time.sleep(0.1)
+
+
+def drip_body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(1000):
+        connection.sendall(b"[")
+        time.sleep(0.1)
+
+
+def flood(connection: socket.socket) -> None:
+    """No end."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"[" * 65536)
+
+
+@pytest.mark.parametrize("answer", [drip, drip_body, flood])
+def test_an_engine_that_does_not_end_its_answer_is_none_at_the_deadline(
+    tmp_path: Path, within: Within, answer: Answer
+) -> None:
+    with engine(tmp_path / "s", answer):
+        assert within(5, lambda: _engine.ask(str(tmp_path / "s"), "/_ping", timeout=1), memory_mb=200) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b"[" * 200_000 + b"]" * 200_000, b"[" * 500 + b"]" * 500, b"9" * 5000], ids=len
+)
+def test_an_answer_that_is_a_trap_is_no_json(tmp_path: Path, body: bytes) -> None:
+    with engine(tmp_path / "s", says(response("200 OK", body))):
+        assert _engine.ask(str(tmp_path / "s"), "/_ping", timeout=5) == (200, None)
+
+
+def test_the_socket_of_another_tenant_is_not_reached_through_a_link(
+    open_directory: Path, another_account: _store.Account
+) -> None:
+    """The engine of another account is in a directory that the account cannot enter, and root can."""
+    other, own = open_directory / "b", open_directory / "a"
+    for path in (other, own):
+        path.mkdir(mode=0o700)
+    os.chown(own, another_account.uid, another_account.gid)
+    (own / "docker.sock").symlink_to(other / "docker.sock")
+    with engine(other / "docker.sock", says(response("200 OK", b"{}"))) as requests:
+        assert _engine.ask(str(own / "docker.sock"), "/_ping", timeout=5, account=another_account) == (0, None)
+        assert requests == []
+        assert (os.geteuid(), os.getegid()) == (0, 0)

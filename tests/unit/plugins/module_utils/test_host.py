@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -392,3 +393,20 @@ def test_free_space_is_that_of_the_nearest_directory_that_exists(
     expected = usage.f_bavail * usage.f_frsize / 2**20
     for path in (tmp_path, tmp_path / "none", tmp_path / "none/at/all", "none/at/all"):
         assert _host.free_mb(str(path)) == pytest.approx(expected, rel=0.05)
+
+
+def test_the_name_of_a_process_reaches_no_terminal_raw() -> None:
+    """A process may call itself anything, and whoever listens on a gateway's port is named in a message."""
+    script = (
+        "import socket; open('/proc/self/comm', 'w').write('\\x1b[31m\\x07\\x9bx');"
+        "l = socket.create_server(('127.0.0.1', 0)); print(l.getsockname()[1], flush=True); input()"
+    )
+    argv = [sys.executable, "-c", script]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        [found] = [each for each in _host.Host().listeners if each.port == port]
+        pid, name = _host.owner_of(found.inode)
+        process.kill()
+    assert pid == process.pid
+    assert name == " [31m  x"

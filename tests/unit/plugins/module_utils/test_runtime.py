@@ -10,21 +10,28 @@ and when is what was measured of the real one; the clock stands still except for
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import json
+import os
+import socket
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _runtime, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._runtime import Rejected
+
+if TYPE_CHECKING:
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Within
 
 UNIT = "clawops-stand-in.service"
 OLD, NEW = b'{"a": 1}\n', b'{"a": 2}\n'
@@ -657,3 +664,121 @@ def test_bytes_that_are_no_text_are_no_json5(json5: Callable[..., list[Any]]) ->
     assert json5(0, "{}") == []
     with pytest.raises(ValueError, match="utf-8"):
         _runtime.Release("/opt/x/2026.9.6", None, {}).parse_json5(b"\xff")
+
+
+# ---- what a hostile account does --------------------------------------------------------------------------
+
+
+def serves_with(stand_in: StandIn) -> str:
+    """What the writer thinks that the gateway runs with."""
+    return stand_in.gateway()._settings_in_use()
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(stand_in: StandIn, within: Within) -> None:
+    os.mkfifo(stand_in.log_file)
+    assert within(5, lambda: stand_in.gateway().last_words()) == ""
+
+
+def test_a_log_that_is_a_link_is_not_followed(stand_in: StandIn, clock: Clock, tmp_path: Path) -> None:
+    gateway = stand_in.gateway()
+    stand_in.log("of another tenant", "ERROR")
+    stand_in.log_file.rename(tmp_path / "theirs")
+    stand_in.log_file.symlink_to(tmp_path / "theirs")
+    assert gateway.last_words() == ""
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(
+            "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n", id="no-end"
+        ),
+        pytest.param("select zeroblob(900000000)", id="a-huge-blob"),
+        pytest.param("select printf('%.*c', 900000000, 'x')", id="a-huge-text"),
+        pytest.param("select '[\"rawHash\"]'", id="a-list"),
+        pytest.param("select '" + '{"rawHash":' * 50_000 + "'", id="50000-levels"),
+    ],
+)
+def test_a_database_that_is_a_trap_says_nothing(stand_in: StandIn, within: Within, rows: str) -> None:
+    with sqlite3.connect(stand_in.database) as database:
+        database.execute("drop table diagnostic_events")
+        columns = "'config-snapshot' as scope, 'latest' as event_key"
+        database.execute(f"create view diagnostic_events as select {columns}, ({rows}) as value")
+    database.close()
+    assert within(12, lambda: serves_with(stand_in)) == ""
+
+
+def test_a_database_that_is_a_pipe_is_not_waited_for(stand_in: StandIn, within: Within) -> None:
+    stand_in.database.unlink()
+    os.mkfifo(stand_in.database)
+    assert within(12, lambda: serves_with(stand_in)) == ""
+
+
+@pytest.mark.parametrize(
+    "uptime",
+    ["9" * 400, "[]", '"x"', "1e999", "true", "null"],
+    ids=["400-digits", "list", "text", "inf", "true", "null"],
+)
+def test_an_uptime_that_is_none_is_a_missing_one(stand_in: StandIn, clock: Clock, uptime: str) -> None:
+    stand_in.body = f'{{"status": "started", "uptimeMs": {uptime}}}'.encode()
+    stand_in.accept(NEW)
+    stand_in.log(RESTARTS)
+    assert "uptimeMs" in (stand_in.gateway().started() or {"uptimeMs": ""})
+    with contextlib.suppress(Rejected):  # refused, or taken: not Python's words
+        assert take(stand_in, restart=True) in ("restart", "hot")
+
+
+@pytest.mark.parametrize("answer", [b"[" * 200_000, b'{"a":' * 60_000], ids=["brackets", "braces"])
+def test_an_answer_of_brackets_is_no_started_gateway(stand_in: StandIn, answer: bytes) -> None:
+    stand_in.body = answer
+    assert stand_in.gateway().started() is None
+
+
+def test_a_gateway_that_answers_a_byte_a_second_is_left_at_the_deadline(stand_in: StandIn, within: Within) -> None:
+    with dripping(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+        assert within(8, lambda: stand_in.gateway().started(port)) is None
+
+
+@contextlib.contextmanager
+def dripping(listener: socket.socket) -> Iterator[socket.socket]:
+    """A server that answers a byte a second."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                for letter in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100:
+                    connection.sendall(bytes([letter]))
+                    time.sleep(1)
+
+    with listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener
+
+
+def test_the_gateways_words_reach_nobodys_terminal_raw(stand_in: StandIn, clock: Clock) -> None:
+    clock.at(
+        0.6, lambda: stand_in.log("config reload failed: \x1b]0;title\x07\x1b[31mred\nTASK [ok]" + "x" * 5000, "ERROR")
+    )
+    with pytest.raises(Rejected) as error:
+        take(stand_in)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "answer", [{"valid": False, "issues": 5}, {"valid": False, "issues": [5]}, {"valid": True, "warnings": 5}]
+)
+def test_an_answer_of_another_shape_is_no_traceback(release: Path, answer: dict[str, Any]) -> None:
+    (issues, warnings), _seen = validate(release, answer)
+    assert (bool(issues), warnings) == (not answer["valid"], [])
+
+
+def test_a_release_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], **options: Any) -> Any:
+        raise subprocess.TimeoutExpired(argv, options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(OpenClawError, match=r"OpenClaw 2026\.9\.6: did not judge the settings within 120 s"):
+        _runtime.Release("/opt/x/2026.9.6", None, {}).validate("/c")

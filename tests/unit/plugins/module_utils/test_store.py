@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 if TYPE_CHECKING:
-    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed
+    from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Killed, Within
 
 OLD, NEW = b'{"old": 1}\n', b'{"new": 2}\n'
 
@@ -404,3 +405,145 @@ def test_two_runs_do_not_work_on_the_same_settings_at_once(tmp_path: Path) -> No
         assert "Wait until it has ended" in str(refused.value)
     with _store.alone(path, timeout=0):
         pass
+
+
+# ---- what a hostile account does --------------------------------------------------------------------------
+
+
+def test_the_account_cannot_hold_the_lock_of_its_own_settings(theirs: Path, within: Within) -> None:
+    """Measured before: a run waited for as long as the account held its own directory, and failed."""
+
+    def run() -> str:
+        with _store.alone(str(theirs / "openclaw.json"), timeout=0):
+            return "done"
+
+    handles = [os.open(theirs, os.O_RDONLY)]
+    (theirs / "openclaw.json").touch()
+    handles.append(os.open(theirs / "openclaw.json", os.O_RDONLY))
+    try:
+        for handle in handles:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        assert within(5, run) == "done"
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+@pytest.mark.parametrize("what", ["of another account", "writable for all", "a link"])
+def test_a_place_for_locks_that_others_can_write_is_refused(
+    open_directory: Path, another_account: _store.Account, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    locks = open_directory / "locks"
+    if what == "a link":
+        locks.symlink_to(open_directory)
+    else:
+        locks.mkdir()
+        if what == "of another account":
+            os.chown(locks, another_account.uid, another_account.gid)
+        else:
+            locks.chmod(0o777)
+    monkeypatch.setattr(_store, "LOCKS", str(locks))
+    with pytest.raises(OpenClawError) as refused, _store.alone("/openclaw.json", timeout=0):
+        pass
+    assert refused.value.subject == str(locks)
+
+
+def test_gateways_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    with (
+        _store.alone(str(tmp_path / "a/openclaw.json"), timeout=0),
+        _store.alone(str(tmp_path / "b/openclaw.json"), timeout=0),
+    ):
+        pass
+
+
+def test_a_directory_that_became_a_link_is_not_passed(theirs: Path) -> None:
+    """Not even with root's rights: the account decides what stands in its own directories."""
+    secrets = theirs.parent / "secrets"
+    secrets.mkdir()
+    (secrets / "file").write_bytes(b"of another tenant")
+    (theirs / "state").symlink_to(secrets)
+    with pytest.raises(_store.Unreadable, match="a symbolic link or a file stands where its directory should be"):
+        _store.read(str(theirs / "state/file"), None)
+
+
+def test_a_link_of_roots_on_the_way_is_passed(theirs: Path, another_account: _store.Account) -> None:
+    """An operator may have moved /var/lib/openclaw to another disk."""
+    (theirs / "file").write_bytes(OLD)
+    (theirs / "file").chmod(0o644)
+    (theirs.parent / "moved").symlink_to(theirs)
+    assert _store.read(str(theirs.parent / "moved/file"), another_account) == OLD
+
+
+def test_a_hole_is_refused_before_it_takes_memory(tmp_path: Path, within: Within) -> None:
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(1_500_000_000)
+
+    def run() -> str:
+        try:
+            _store.read(str(tmp_path / "hole"), None)
+        except OpenClawError as error:
+            return str(error)
+        return "read"
+
+    assert "it has more than 1024 KiB" in within(5, run, memory_mb=50)
+
+
+def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert _store.read(str(tmp_path / "file"), None, 5) == b"12345"
+    with pytest.raises(OpenClawError, match="it has more than"):
+        _store.read(str(tmp_path / "file"), None, 4)
+
+
+def test_a_lease_on_a_file_keeps_nobody_waiting(tmp_path: Path, within: Within) -> None:
+    (tmp_path / "file").write_bytes(OLD)
+    handle = os.open(tmp_path / "file", os.O_RDWR)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # which tells the holder that somebody waits
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        with pytest.raises(AssertionError, match=r"OpenClawError: .*cannot be read"):
+            within(5, lambda: _store.read(str(tmp_path / "file"), None))
+    finally:
+        signal.signal(signal.SIGIO, before)
+        os.close(handle)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"[1]", id="a-list"),
+        pytest.param(b"{", id="torn"),
+        pytest.param(b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, id="100000-levels"),
+        pytest.param(b'{"a": ' * 150 + b"1" + b"}" * 150, id="150-levels"),
+        pytest.param(b'{"a": ' + b"9" * 400 + b"}", id="a-number-of-400-digits"),
+        pytest.param(b"\xff", id="no-text"),
+    ],
+)
+def test_what_is_no_object_is_refused_with_the_remedy_and_not_quoted(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(OpenClawError) as error:
+        _store.read_object(str(tmp_path / "file"), None, 1 << 22, "Remove it.")
+    assert str(error.value) == f"{tmp_path / 'file'}: is no JSON object. Remove it."
+
+
+def test_an_object_is_read_and_no_file_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b'{"a": 1}')
+    assert _store.read_object(str(tmp_path / "file"), None, 100, "") == {"a": 1}
+    assert _store.read_object(str(tmp_path / "none"), None, 100, "") == {}
+
+
+def test_half_a_letter_stays_the_escape_as_which_it_came() -> None:
+    text = b'{\n  "\\ud800": "\\udfff"\n}\n'
+    assert _store.dump(json.loads(text)) == text
+
+
+def test_the_process_that_asks_a_database_has_nothing_but_the_accounts_rights(
+    theirs: Path, another_account: _store.Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(_path: str, _query: str) -> list[str]:
+        return [f"{os.getresuid()} {os.getresgid()} {os.getgroups()} {len(os.listdir('/proc/self/fd'))}"]
+
+    monkeypatch.setattr(_store, "_ask_database", told)
+    uid, gid = another_account.uid, another_account.gid
+    # Three of its own, the pipe, and the one with which it counts.
+    assert _store.first_row("x", "y", another_account) == [f"{(uid, uid, uid)} {(gid, gid, gid)} [] 5"]

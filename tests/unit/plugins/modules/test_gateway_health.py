@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory, _host, _pki
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory, _host, _pki, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
@@ -553,3 +553,111 @@ def test_an_mtls_proxy_that_lets_in_an_anonymous_client_is_unhealthy(look, descr
     with standing_in(open_to_all) as proxy:
         result = look(health_directory=described.write(proxy.server_address[1]), fail_on="never")
     assert (result["verdict"], result["checks"]["client_certificate"]) == ("unhealthy", "failed")
+
+
+# ---- what a hostile account does --------------------------------------------------------------------------
+
+B_TOKEN = "the-credential-of-another-tenant-b"
+
+
+@pytest.fixture
+def tenant(open_directory: Path, another_account: _store.Account) -> Path:
+    """The secrets directory of a gateway whose account is hostile; beside it, the file of another tenant."""
+    directory, other = open_directory / "a", open_directory / "b"
+    for path in (directory, other):
+        path.mkdir(mode=0o700)
+    os.chown(directory, another_account.uid, another_account.gid)
+    (other / "secrets.json").write_text(json.dumps({"OPENCLAW_GATEWAY_TOKEN": B_TOKEN}))
+    (other / "secrets.json").chmod(0o400)
+    return directory
+
+
+@pytest.mark.parametrize("way", ["the file", "its directory", "a hard link"])
+def test_the_credential_of_another_tenant_is_neither_read_nor_sent(look, gateway, tenant, another_account, way):
+    other, path = tenant.parent / "b/secrets.json", tenant / "secrets.json"
+    gateway.accepts = lambda shown: shown == f"Bearer {B_TOKEN}"
+    if way == "the file":
+        path.symlink_to(other)
+    elif way == "its directory":
+        (tenant / "deeper").symlink_to(other.parent)
+        path = tenant / "deeper/secrets.json"
+    else:
+        os.link(other, path)
+    result = look(token_file=str(path), owner=another_account.name, fail_on="never")
+    assert not any(B_TOKEN in (shown or "") for _path, shown in gateway.requests)
+    assert (result["verdict"], result["checks"]["authenticated_call"]) == ("unhealthy", "failed")
+    assert f"{path}: cannot be read: " in result["reasons"][0]
+
+
+def make_hole(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        pytest.param(os.mkfifo, "it is not a plain file", id="a-pipe"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), "it is a symbolic link", id="a-link-to-dev-zero"),
+        pytest.param(make_hole, "it has more than 1024 KiB", id="a-hole"),
+        pytest.param(lambda path: path.write_text('{"a":' * 100_000), "it is not valid JSON", id="100000-levels"),
+        pytest.param(lambda path: path.write_text("[]"), "there is no OPENCLAW_GATEWAY_TOKEN in it", id="a-list"),
+        pytest.param(Path.mkdir, "it is not a plain file", id="a-directory"),
+    ],
+)
+def test_a_trap_in_the_place_of_the_secrets_is_a_finding_in_time(look, tenant, another_account, within, make, reason):
+    path = tenant / "secrets.json"
+    make(path)
+    if not path.is_symlink():
+        path.chmod(0o755)
+    result = within(20, lambda: look(token_file=str(path), owner=another_account.name, fail_on="never"))
+    assert result["verdict"] == "unhealthy"
+    assert reason in result["reasons"][0]
+
+
+def test_without_the_account_nothing_is_read_as_root(look, tenant, gateway):
+    path = tenant.parent / "b/secrets.json"
+    result = look(token_file=str(path), owner="no-such-account", fail_on="never")
+    assert "it cannot be read as no-such-account: there is no such account" in result["reasons"][0]
+    assert not any(shown for _path, shown in gateway.requests if shown and B_TOKEN in shown)
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 400, "9" * 5000, "1e999", "[]", "-1"], ids=["400-digits", "5000", "inf", "list", "-1"]
+)
+@pytest.mark.parametrize("place", ["/startupz", "/readyz"])
+def test_numbers_that_are_none_are_missing_figures(look, gateway, number, place):
+    gateway.replies["/startupz"] = (
+        200,
+        f'{{"ok": true, "status": "started", "version": "2026.9.6", "uptimeMs": {number}}}',
+    )
+    if place == "/readyz":
+        gateway.replies["/readyz"] = (
+            200,
+            f'{{"ready": true, "uptimeMs": {number}, "eventLoop": {{"delayP99Ms": {number}}}}}',
+        )
+    result = look(fail_on="never")
+    assert result["verdict"] in ("healthy", "degraded", "unhealthy")
+    assert all(abs(figure) < 2**63 for figure in result["figures"].values())
+
+
+def test_what_a_server_says_reaches_no_terminal_raw(look, gateway, monkeypatch):
+    escape = "text/\x1b]0;title\x07\x1b[31mred\x9b1m" + "x" * 5000
+    send_header = Conversation.send_header
+    monkeypatch.setattr(
+        Conversation,
+        "send_header",
+        lambda self, name, value: send_header(self, name, escape if name == "Content-Type" else value),
+    )
+    for path in ("/healthz", "/readyz", "/startupz"):
+        gateway.replies[path] = PAGE
+        result = look(fail_on="never")
+        assert result["reasons"]
+        assert all(reason.isprintable() and len(reason) < 1000 for reason in result["reasons"])
+
+
+def test_a_gateway_that_names_without_end_what_fails_is_cut_short(look, gateway):
+    gateway.replies["/readyz"] = (503, {"ready": False, "failing": ["\x1b[31m" + "x" * 100] * 5000})
+    [reason] = look(fail_on="never")["reasons"]
+    assert reason.isprintable()
+    assert len(reason) < 1500

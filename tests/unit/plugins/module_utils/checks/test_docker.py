@@ -712,6 +712,9 @@ def ready(host: Host, engine: Answers) -> None:
         pytest.param((200, {"Config": None}), (False, True), id="no-config"),
         pytest.param((200, "not JSON"), (False, True), id="no-json"),
         pytest.param((200, [1]), (False, True), id="a-list"),
+        pytest.param((200, {"Config": [1]}), (False, True), id="config-that-is-a-list"),
+        pytest.param((200, {"Config": {"Labels": ["clawops.recipe"]}}), (False, True), id="labels-that-are-a-list"),
+        pytest.param((200, {"Config": {"Labels": "clawops.recipe"}}), (False, True), id="labels-that-are-a-text"),
     ],
 )
 def test_an_image_that_is_not_the_desired_one(
