@@ -36,7 +36,8 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
-API, CLIENT = "tskey-api-", "tskey-client-"
+API = "tskey-api-"
+CLIENT = "tskey-client-"
 
 
 class Given(t.NamedTuple):
