@@ -224,11 +224,10 @@ FACE = """\
     tasks_from: preflight
   vars: {{common_preflight_roles: [{role}]}}
   when: not common_preflight_done | bool
-# Ansible forks for every task, even a skipped one: only the phases that are due are included.
+# Ansible forks for every task, even a skipped one: a role with nothing to do costs one for all its phases.
 - name: {name}
-  ansible.builtin.include_tasks: "{{{{ __{role}_phase }}}}.yml"
-  loop: "{{{{ {phases} }}}}"
-  loop_control: {{loop_var: __{role}_phase}}
+  ansible.builtin.include_tasks: phases.yml
+  when: {phases} | length > 0
 """
 
 
@@ -239,6 +238,19 @@ def test_every_role_has_the_same_face(role: Path) -> None:
     # Where nothing is to be added to what the check says, it is read as it is.
     phases = [f"__{role.name}_phases", f"__{role.name}_found['due']['phases']"]
     assert text in [FACE.format(role=role.name, name=name, phases=each) for each in phases]
+
+
+@every_used_role
+def test_the_phases_of_a_role_are_included_one_by_one_in_the_order_of_all_roles(role: Path) -> None:
+    # Not in a loop over the phases of a host: Ansible includes in the order in which the first host of the play names them.
+    tasks = load(role / "tasks/phases.yml")
+    files = [task["ansible.builtin.include_tasks"] for task in tasks]
+    assert files == [f"{phase}.yml" for phase in PHASES if (role / f"tasks/{phase}.yml").exists()]
+    for task, file in zip(tasks, files, strict=True):
+        phase = file.removesuffix(".yml")
+        phases = [f"__{role.name}_phases", f"__{role.name}_found['due']['phases']"]
+        assert task["when"] in [f"'{phase}' in {each}" for each in phases]
+        assert "loop" not in task
 
 
 def check_sources(role: Path) -> list[ast.Module]:
