@@ -270,7 +270,7 @@ def within() -> Within:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         assert content, f"it took more than {seconds} s, or was killed"
-        done, result = pickle.loads(content)  # noqa: S301 - our own
+        done, result = pickle.loads(content)  # noqa: S301 - from the child that this test has forked, over a pipe of its own
         assert done, result
         return result
 

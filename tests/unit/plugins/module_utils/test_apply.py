@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -120,15 +120,15 @@ WORLDS = st.tuples(st.binary(min_size=2, max_size=14).map(world), st.booleans())
 AT_ONCE = 10
 
 
-@settings(
+Worlds = list[tuple[tuple[dict[str, Any], ...], bool]]
+each_ten_worlds = settings(
     max_examples=settings.get_profile("laws").max_examples // AT_ONCE,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(st.lists(WORLDS, min_size=AT_ONCE, max_size=AT_ONCE))
-def test_the_result_of_a_merge_is_always_what_validation_saw(
-    host_in_memory: Host, worlds: list[tuple[tuple[dict[str, Any], ...], bool]]
-) -> None:
-    host = host_in_memory
+
+
+def on_the_host(host: Host, worlds: Worlds) -> Iterator[tuple[dict[str, Any], ...]]:
+    """What was applied, what is desired, what is in the file and what the role owns, once all of it is on the host."""
     ours = _merge.overlay(host.parameters()["owned"], {"secrets": {"providers": {"clawops": {"timeoutMs": 5000}}}})
     for (applied, desired, live), deployed_before in worlds:
         if deployed_before:
@@ -136,6 +136,14 @@ def test_the_result_of_a_merge_is_always_what_validation_saw(
         host.release.seen.clear()
         host.write(live)
         host.journal.write_text(json.dumps({"applied": applied, "secrets": [], "validated_by": "2026.9.6"}))
+        yield applied, desired, live, ours
+
+
+@each_ten_worlds
+@given(st.lists(WORLDS, min_size=AT_ONCE, max_size=AT_ONCE))
+def test_the_result_of_a_merge_is_always_what_validation_saw(host_in_memory: Host, worlds: Worlds) -> None:
+    host = host_in_memory
+    for applied, desired, live, ours in on_the_host(host, worlds):
         before = host.settings.read_bytes()
         result = host.run(settings=desired)
         after = host.settings.read_bytes()
@@ -1180,22 +1188,11 @@ def test_the_release_that_runs_reads_what_the_desired_one_cannot_yet(
     assert host.tree() == before
 
 
-@settings(
-    max_examples=settings.get_profile("laws").max_examples // AT_ONCE,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@each_ten_worlds
 @given(st.lists(WORLDS, min_size=AT_ONCE, max_size=AT_ONCE))
-def test_something_is_due_exactly_where_a_run_writes_something(
-    host_in_memory: Host, worlds: list[tuple[tuple[dict[str, Any], ...], bool]]
-) -> None:
+def test_something_is_due_exactly_where_a_run_writes_something(host_in_memory: Host, worlds: Worlds) -> None:
     host = host_in_memory
-    ours = _merge.overlay(host.parameters()["owned"], {"secrets": {"providers": {"clawops": {"timeoutMs": 5000}}}})
-    for (applied, desired, live), deployed_before in worlds:
-        if deployed_before:
-            applied, live = _merge.overlay(applied, ours), {**live, **ours}
-        host.write(live)
-        journal = {"applied": applied, "secrets": [], "validated_by": "2026.9.6"}
-        host.journal.write_text(json.dumps(journal))
+    for _applied, desired, _live, _ours in on_the_host(host, worlds):
         before = host.tree()
         due = preview(host, settings=desired)["due"]
         assert host.tree() == before
