@@ -434,6 +434,25 @@ def test_two_inventory_hosts_that_claim_the_same_gateway_are_refused(
     assert_refused(run, words)
 
 
+# ---- on a bare host, as soon as the release is there ---------------------------------------------------------
+
+
+def test_a_bare_hosts_settings_are_refused_once_the_release_is_there_and_before_other_roles_change_the_host(
+    bare: lab.Host, tmp_path: Path
+) -> None:
+    """The last test on the bare host, which has Node.js and the release after it."""
+    desired = {**settings(monitorring=True), "mtls_state": "present", "docker_state": "present"}
+    words = ("gateway_settings.monitorring", "Unrecognized key", "openclaw config schema")
+    assert_refused(site(tmp_path, bare, desired), words)
+    # The account and its empty directories are there, since the release judges with the account's rights.
+    places = "/etc/systemd/system/openclaw* /etc/sysctl.d/*openclaw* /etc/openclaw /etc/nginx /usr/bin/dockerd /var/lib/openclaw"
+    assert bare.run(f"find {places} ! -type d 2>/dev/null || true") == ""
+    assert bare.run("ls /opt/openclaw/releases") == f"{lab.VERSION}\n"
+    with untouched(bare):
+        again = site(tmp_path, bare, desired)
+    assert_refused(again, words)
+
+
 # ---- what only the running gateway can refuse --------------------------------------------------------------
 
 
