@@ -224,9 +224,9 @@ FACE = """\
     tasks_from: preflight
   vars: {{common_preflight_roles: [{role}]}}
   when: not common_preflight_done | bool
-# Ansible forks for every task, even a skipped one: a role with nothing to do costs one for all its phases.
+# Ansible forks for every task, even a skipped one: a role with nothing to do costs one for all its phases, and one phase no other.
 - name: {name}
-  ansible.builtin.include_tasks: phases.yml
+  ansible.builtin.include_tasks: "{{{{ {phases}[0] if {phases} | length == 1 else 'phases' }}}}.yml"
   when: {phases} | length > 0
 """
 
