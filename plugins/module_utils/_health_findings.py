@@ -56,6 +56,10 @@ _MEANING_OF_FAILURES = {
         "Look at the certificate, ca_path and server_name, or write url with http where the port has no TLS.",
     ),
     "garbled": ("what answers does not speak HTTP", "Another program uses the port: stop it, or correct url."),
+    "foreign": (
+        "another program has the gateway's port, and was not sent the credential",
+        "Find out how it came to run, stop it, and start the gateway.",
+    ),
 }
 _EXPIRING = {
     "ca": ("the CA of the mTLS proxy", "Run rotate.yml -e rotate=mtls_ca."),
@@ -277,6 +281,8 @@ def _credential(seen: Observations) -> t.Iterator[Finding]:
     if probe is None or is_accepted(probe):
         return
     seen_as, remedy = _unexpected(probe), "Look at the gateway's log."
+    if probe.failure == "foreign":
+        remedy = _MEANING_OF_FAILURES[probe.failure][1]
     if is_unauthorized(probe):
         seen_as = "the credential is refused"
         remedy = "The running gateway has another one: let it reload its secrets (it does not watch the file), or correct token_file and token_name."

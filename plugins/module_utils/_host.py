@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -114,14 +115,24 @@ def processes() -> t.Iterator[int]:
 
 def owner_of(inode: str) -> tuple[int, str]:
     """Process id and name of the owner of a socket; ``(0, "")`` where none can be seen."""
-    wanted = f"socket:[{inode}]"
     for pid in processes():
-        try:
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == wanted for fd in os.listdir(f"/proc/{pid}/fd")):
-                return pid, printable(read_text(f"/proc/{pid}/comm").strip())
-        except OSError:
-            continue
+        if holds(pid, inode):
+            return pid, printable(read_text(f"/proc/{pid}/comm").strip())
     return 0, ""
+
+
+def holds(pid: int, inode: str) -> bool:
+    """Whether a process has this socket. One that opens and closes others meanwhile does not disturb the look."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False  # it has ended
+    for name in names:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"{folder}/{name}") == f"socket:[{inode}]":
+                return True
+    return False
 
 
 def main_process(unit: str) -> int:
@@ -152,6 +163,16 @@ def missing_directories(pid: int, paths: t.Iterable[str]) -> list[str]:
     return gone + [path for path in paths if path not in gone and mounted_readonly(mounts, os.path.realpath(path))]
 
 
+def mount_points(mountinfo: str) -> list[str]:
+    """Where something is mounted, in the order in which it was, out of the text of ``/proc/<pid>/mountinfo``."""
+    rows = (line.split(" ") for line in mountinfo.splitlines())
+    return [_unescaped(fields[4]) for fields in rows if len(fields) > 5]
+
+
+def _unescaped(point: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
+
+
 def mounted_readonly(mountinfo: str, path: str) -> bool:
     """Whether the mount that a path is on is read-only, by the table of a process's mounts."""
     best, readonly = "", False
@@ -159,7 +180,7 @@ def mounted_readonly(mountinfo: str, path: str) -> bool:
         fields = line.split(" ")
         if len(fields) < 6:
             continue
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
+        point = _unescaped(fields[4])
         # Of two mounts at one place the later one is seen.
         if f"{path}/".startswith(f"{point.rstrip('/')}/") and len(point) >= len(best):
             best, readonly = point, "ro" in fields[5].split(",")
@@ -235,9 +256,11 @@ __all__ = (
     "Host",
     "Listener",
     "free_mb",
+    "holds",
     "listeners",
     "main_process",
     "memory_mb",
+    "mount_points",
     "owner_of",
     "package_version",
     "package_versions",

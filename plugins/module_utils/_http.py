@@ -23,6 +23,7 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _peer
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 HEAD_LIMIT = 64 * 1024
@@ -35,7 +36,7 @@ _PROTOCOL = b"HTTP/1."
 _CLOSE_NORMALLY = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 Failure = t.Literal[
-    "unresolved", "refused", "unroutable", "connect-timeout", "answer-timeout", "closed", "tls", "garbled"
+    "unresolved", "refused", "unroutable", "connect-timeout", "answer-timeout", "closed", "tls", "garbled", "foreign"
 ]
 
 
@@ -109,6 +110,8 @@ class Client:
     :param client_cert: PEM file with the certificate to show, ``client_key`` its unencrypted key.
     :param server_name: the name that the server's certificate must carry, where it is not the URL's host.
     :param connect_to: the address to connect to, where it is not the URL's host that is to be asked for it.
+    :param unit: the systemd service of this host that must have accepted a connection before a token is sent on it.
+        Needs root, and an address of this host.
     """
 
     def __init__(
@@ -121,8 +124,10 @@ class Client:
         client_key: str | None = None,
         server_name: str | None = None,
         connect_to: str | None = None,
+        unit: str | None = None,
     ) -> None:
         self.origin = parse_url(url)
+        self.unit = unit
         self.connect_to = connect_to or self.origin.host
         self.timeout = timeout
         self.server_name = server_name or self.origin.host
@@ -152,6 +157,8 @@ class Client:
         if body is not None:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         with _connected(self, self.timeout + patience) as connection:
+            if token is not None and self.unit:
+                connection.prove(self.unit)
             connection.send(self._head(method, path, headers) + (body or b""))
             status, answered = connection.read_head()
             return connection.answer(status, answered, connection.read_body(status, answered))
@@ -253,6 +260,13 @@ class _Connection:
 
     def secure(self, context: ssl.SSLContext, server_name: str) -> None:
         self._socket = self._guarded(lambda plain: context.wrap_socket(plain, server_hostname=server_name))
+
+    def prove(self, unit: str) -> None:
+        """Show that a process of this systemd service is at the other end."""
+        try:
+            self._guarded(lambda connected: _peer.prove(connected, unit, self._deadline))
+        except _peer.Foreign as exc:
+            raise HttpFailure("foreign", f"{exc} has the port, no process of {unit}") from None
 
     def close(self) -> None:
         self._socket.close()

@@ -21,6 +21,8 @@ description:
 notes:
   - The credential is read on the host from O(token_file). It is in no argument and in no result, and it is sent only to
     a server that has answered C(/startupz) as OpenClaw does, over TLS only when chain and name of its certificate are right.
+    Without TLS, where O(unit) is given and the module runs as root, it is sent only on a connection that a process of that unit
+    has accepted; through a reverse proxy only when the gateway has just accepted it directly.
   - OpenClaw answers a wrong credential from loopback only after 0.25 seconds, and twice as late for each further one within a
     minute, up to 5 seconds; any other address it locks out for five minutes after ten within a minute, the right credential
     included. That is why the wrong credential is tried once, after the right one (which clears the count), and why a refused
@@ -137,6 +139,8 @@ options:
     description:
       - Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
       - When it can, its process is looked at too, by root; one whose working directory was removed is unhealthy.
+      - Without TLS it must be this unit that has accepted the connection on which root sends the credential, so O(url) is an
+        address of this host.
     type: str
 seealso:
   - module: clawops.openclaw.gateway_config
@@ -313,6 +317,9 @@ class Gateway:
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
         self.client = http.Client(**{name: self.params[name] for name in CLIENT_ARGUMENTS})
+        # Behind TLS the certificate proves who it is, and a reverse proxy has the connection.
+        if self.client.origin.scheme == "http" and os.geteuid() == 0:
+            self.client.unit = self.params["unit"]
         self.anonymous = self.client.anonymous() if self.params["client_certificate_required"] else None
         self.token: str | None = None
         self.credential_problem = ""
@@ -346,7 +353,8 @@ class Gateway:
             if self.params["check_websocket"]:
                 seen.probes["websocket"] = self.probe(lambda: self.client.first_message("/"))
             if self.mtls:
-                seen.mtls = self.look_through(self.mtls)
+                proven = health.is_accepted(seen.probes.get("authenticated_call"))
+                seen.mtls = self.look_through(self.mtls, proven=proven)
             if seen.unit and (pid := _host.main_process(seen.unit)):
                 seen.missing = _host.missing_directories(pid, [])
         elif startupz.says is None and seen.unit and (systemctl := self.module.get_bin_path("systemctl")):
@@ -363,13 +371,16 @@ class Gateway:
             seen.expiring = {name: days_left(until) for name, until in self.mtls.expiring.items()}
         return seen
 
-    def look_through(self, proxy: health_directory.MtlsProxy) -> health.Observations:
-        """The same gateway as its clients see it."""
+    def look_through(self, proxy: health_directory.MtlsProxy, *, proven: bool) -> health.Observations:
+        """The same gateway as its clients see it.
+
+        :param proven: whether the gateway has the port to which the proxy passes a credential on, as it was a moment ago.
+        """
         client = proxy.client
         seen = health.Observations(str(client.origin), min_days_left=self.params["min_days_left"])
         seen.probes["startupz"] = self.probe(lambda: client.request("/startupz"))
         if health.is_started(seen.probes["startupz"]):
-            if self.token:
+            if self.token and proven:
                 call = functools.partial(
                     client.request, "/tools/invoke", token=self.token, body=CALL, patience=REFUSAL_DELAY
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -410,3 +411,16 @@ def test_the_name_of_a_process_reaches_no_terminal_raw() -> None:
         process.kill()
     assert pid == process.pid
     assert name == " [31m  x"
+
+
+def test_a_socket_is_found_in_a_process_that_opens_and_closes_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        inode = os.readlink(f"/proc/self/fd/{server.fileno()}")[len("socket:[") : -1]
+        # The descriptor by which the folder was listed is gone when its name is looked at.
+        monkeypatch.setattr(os, "listdir", lambda folder: ["999999", str(server.fileno())])
+        assert _host.holds(os.getpid(), inode)
+        assert not _host.holds(os.getpid(), f"{inode}0")
+
+
+def test_a_process_that_has_ended_holds_no_socket() -> None:
+    assert not _host.holds(2**22 + 1, "77")

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory, _host, _pki, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory, _host, _peer, _pki, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http_util
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.modules import gateway_health
@@ -331,7 +331,30 @@ def test_an_unreachable_gateway_is_explained_by_systemd(look, nowhere, tmp_path,
     assert asked.read_text().endswith("-- openclaw-gateway.service\n")
 
 
+def in_unit(monkeypatch: pytest.MonkeyPatch, *pids: int) -> None:
+    """Have these processes, and no other, in the gateway's unit."""
+    monkeypatch.setattr(_peer, "_unit", lambda pid: "openclaw-gateway.service" if pid in pids else "session.scope")
+
+
+def test_a_program_that_took_the_gateways_port_is_not_sent_the_credential(look, gateway, monkeypatch):
+    in_unit(monkeypatch)
+    result = look(unit="openclaw-gateway.service", fail_on="never")
+    assert {shown for _, shown in gateway.requests} == {None}
+    assert (result["verdict"], result["checks"]["authenticated_call"]) == ("unhealthy", "failed")
+    reason = next(each for each in result["reasons"] if "/tools/invoke" in each)
+    assert f"(process {os.getpid()}) has the port, no process of openclaw-gateway.service" in reason
+    assert "was not sent the credential" in reason
+    assert "stop it, and start the gateway" in reason
+
+
+def test_the_gateway_itself_is_sent_the_credential(look, gateway, monkeypatch):
+    in_unit(monkeypatch, os.getpid())
+    assert look(unit="openclaw-gateway.service")["verdict"] == "healthy"
+    assert f"Bearer {TOKEN}" in {shown for _, shown in gateway.requests}
+
+
 def test_a_gateway_whose_working_directory_was_removed_is_unhealthy(look, tmp_path, monkeypatch):
+    in_unit(monkeypatch, os.getpid())
     home = tmp_path / "home"
     home.mkdir()
     with subprocess.Popen(["sleep", "60"], cwd=home) as process:
@@ -342,7 +365,7 @@ def test_a_gateway_whose_working_directory_was_removed_is_unhealthy(look, tmp_pa
         home.rmdir()
         after = look(unit="openclaw-gateway.service")
         process.kill()
-    assert (before["verdict"], before["checks"]["state"]) == ("healthy", "passed")
+    assert (before["verdict"], before["checks"]["state"], before["reasons"]) == ("healthy", "passed", [])
     assert (after["verdict"], after["checks"]["state"]) == ("unhealthy", "failed")
     assert "its working directory was removed under it" in after["msg"]
 
@@ -484,6 +507,16 @@ def test_where_nothing_is_described_there_is_nothing_to_look_at(look, described)
         result = look(health_directory=str(folder))
         assert result["verdict"] == "healthy"
         assert {result["checks"][name] for name in ("health_directory", "mtls")} == {"not_run"}
+
+
+def test_the_mtls_proxy_is_not_sent_a_credential_that_it_would_pass_to_a_thief(look, described, gateway, monkeypatch):
+    in_unit(monkeypatch)
+    with standing_in(described.context) as proxy:
+        result = look(
+            health_directory=described.write(proxy.server_address[1]), unit="openclaw-gateway.service", fail_on="never"
+        )
+        assert {shown for _, shown in [*gateway.requests, *proxy.requests]} == {None}
+    assert (result["verdict"], result["checks"]["authenticated_call"]) == ("unhealthy", "failed")
 
 
 def test_an_mtls_proxy_whose_certificates_cannot_be_read_is_a_finding(look, described, monkeypatch):
