@@ -226,7 +226,8 @@ FACE = """\
   when: not common_preflight_done | bool
 # Ansible forks for every task, even a skipped one: a role with nothing to do costs one for all its phases, and one phase no other.
 - name: {name}
-  ansible.builtin.include_tasks: "{{{{ {phases}[0] if {phases} | length == 1 else 'phases' }}}}.yml"
+  ansible.builtin.include_tasks:
+    file: "{{{{ {phases}[0] if {phases} | length == 1 else 'phases' }}}}.yml"
   when: {phases} | length > 0
 """
 
