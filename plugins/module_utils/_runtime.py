@@ -20,7 +20,7 @@ import subprocess
 import time
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _http, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded, _host, _http, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._health_probes import number
 from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json, parse_object, printable
@@ -41,8 +41,10 @@ _RESTART_BEGINS = 20
 _ANSWERS_WITHIN = 5
 # Bytes of what it has logged since a change.
 _LOG_LIMIT = 1 << 20
-# Seconds for one question to the release, which takes 3 on a small host.
+# Seconds for one question to the release, which takes 3 on a small host, and bytes that it may answer: plugins of the
+# account's are part of it.
 _RELEASE_SECONDS = 120
+_RELEASE_SAYS = 4 << 20
 
 
 class Rejected(Exception):
@@ -117,18 +119,7 @@ class Release(t.NamedTuple):
             **variables,
         }
         try:
-            return subprocess.run(
-                argv,
-                input=text,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env=environment,
-                cwd="/",
-                timeout=_RELEASE_SECONDS,
-                check=False,
-                **identity,
-            )
+            return _bounded.run(argv, text, seconds=_RELEASE_SECONDS, limit=_RELEASE_SAYS, env=environment, **identity)
         except subprocess.TimeoutExpired as error:
             reason = f"did not judge the settings within {_RELEASE_SECONDS} s"
             remedy = "Look at the load of the host, then at the plugins of the gateway."

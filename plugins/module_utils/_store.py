@@ -37,6 +37,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._text import pars
 
 # Where root locks. A lock in a directory of the account's could be held by the account.
 LOCKS = "/run/openclaw"
+# The user and group that owns nothing.
+_NOBODY = 65534
 # Bytes of a file, unless the caller says otherwise.
 _LIMIT = 1 << 20
 # Seconds for a question to OpenClaw's database, which takes some milliseconds; 2 of them it may be locked.
@@ -55,16 +57,22 @@ class Account(t.NamedTuple):
     name: str
     uid: int
     gid: int
+    # There is none of this name: its rights are those of nobody.
+    missing: bool = False
 
 
 def find_account(name: str | None) -> Account | None:
-    """The account to work as, where the caller is root and it exists."""
+    """The account to work as; the caller's own rights where no name is given, or the caller is not root.
+
+    Where there is no such account, whatever lies in its place was left by somebody else: nobody's rights open it, which
+    are none.
+    """
     if not name or os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        return None
+        return Account(name, _NOBODY, _NOBODY, missing=True)
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
@@ -149,6 +157,8 @@ def _opened(path: str, account: Account | None) -> t.Iterator[int | None]:
             remedy = _REMEDY
             if account and error.errno == errno.EACCES:
                 remedy = f"Give it back: chown -R {account.name}: {os.path.dirname(path)}"
+                if account.missing:
+                    remedy = f"There is no account {account.name}: move what an earlier one left away, or create it anew and give it all of it."
             raise OpenClawError(path, f"cannot be read: {error.strerror}", remedy) from error
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -298,7 +298,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def read_token(path: str, name: str, owner: str | None) -> str:
     """The gateway's credential from its secrets file, which is opened with the rights of the gateway's account."""
     account = store.find_account(owner)
-    if owner and account is None and os.geteuid() == 0:
+    if account is not None and account.missing:
         raise OpenClawError(path, f"it cannot be read as {owner}: there is no such account", "Correct owner.")
     content = store.read(path, account, SECRETS_LIMIT)
     if content is None:

@@ -15,6 +15,7 @@ import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import (
+    _account,
     _apply,
     _files,
     _host,
@@ -93,6 +94,8 @@ OPTIONS: dict[str, t.Any] = {
     # The arguments of gateway_config, without the release.
     "config": {"type": "dict", "options": _apply.OPTIONS},
 }
+# Directories beside those of instances: /opt/openclaw/releases and /var/cache/openclaw/npm, from which root installs.
+_RESERVED = ("releases", "npm")
 # Longer than a process takes to end, whose sockets have no owner meanwhile.
 _PAUSE = 1.0
 # What would begin another line of a unit or of a file of variables, or does not belong into either.
@@ -119,6 +122,8 @@ def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "running": bool(pid),
         "enabled": os.path.islink(f"/etc/systemd/system/multi-user.target.wants/{params['unit']}"),
         "account": account_in_sync(params["account"]),
+        # Files that do not yet keep the account out of cron and at.
+        "deny_files": _account.deny_files(params["account"]["name"]),
         "directories": _files.in_sync(params["directories"]),
         "missing": _host.missing_directories(pid, params["writable_paths"]) if pid else [],
         "npm": bool(host.module and host.module.get_bin_path("npm")),
@@ -244,6 +249,13 @@ def judge_variables(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:
                 "Use lower-case letters, digits, - and _, 23 at most.",
             ),
             (
+                "gateway_instance",
+                repr(params["instance"]),
+                params["instance"] not in _RESERVED,
+                "is the name of a directory that all gateways of a host share",
+                "Choose another one.",
+            ),
+            (
                 "gateway_label",
                 repr(params["label"]),
                 not _CONTROL.search(params["label"]),
@@ -328,7 +340,7 @@ def due(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> dict[str,
     """What the role has to do; whether the files beside the unit are in sync is for the role to tell."""
     return {
         "release": not seen["installed"],
-        "install": not (seen["installed"] and seen["account"] and seen["directories"]),
+        "install": not (seen["installed"] and seen["account"] and seen["directories"]) or bool(seen["deny_files"]),
         "configure": seen["settings"]["due"],
         # A file that decides how the gateway runs has changed since it was started, a directory was removed under it, or
         # an earlier run did not get to prove what it wrote.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _runtime, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded, _host, _runtime, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._runtime import Rejected
 
@@ -517,13 +517,13 @@ def release(open_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.parent.mkdir(parents=True)
     program.write_text(PROGRAM)
     program.parent.chmod(0o777)
-    run = subprocess.run
+    run = _bounded.run
 
-    def with_a_shell(argv: list[str], **options: Any) -> Any:
+    def with_a_shell(argv: list[str], text: str, **options: Any) -> Any:
         assert argv[0] == "/usr/bin/node"
-        return run(["/bin/sh", *argv[1:]], **options)
+        return run(["/bin/sh", *argv[1:]], text, **options)
 
-    monkeypatch.setattr(subprocess, "run", with_a_shell)
+    monkeypatch.setattr(_bounded, "run", with_a_shell)
     return path
 
 
@@ -621,11 +621,11 @@ def json5(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     def answering(status: int, out: str, err: str = "") -> list[Any]:
         calls: list[Any] = []
 
-        def run(argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-            calls.append((argv, options))
+        def run(argv: list[str], text: str, **options: Any) -> subprocess.CompletedProcess[str]:
+            calls.append((argv, text))
             return subprocess.CompletedProcess(argv, status, out, err)
 
-        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr(_bounded, "run", run)
         return calls
 
     return answering
@@ -634,10 +634,10 @@ def json5(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
 def test_json5_is_read_by_the_releases_own_library(json5: Callable[..., list[Any]]) -> None:
     calls = json5(0, '{"a":1}')
     assert _runtime.Release("/opt/x/2026.9.6", None, {}).parse_json5("{a: 1} // ü".encode()) == {"a": 1}
-    [(argv, options)] = calls
+    [(argv, text)] = calls
     assert argv[-1] == "/opt/x/2026.9.6/node_modules/json5"
     # The settings may hold secrets: they are in no process list.
-    assert options["input"] == "{a: 1} // ü"
+    assert text == "{a: 1} // ü"
     assert not any("{a: 1}" in word for word in argv)
 
 
@@ -775,10 +775,16 @@ def test_an_answer_of_another_shape_is_no_traceback(release: Path, answer: dict[
     assert (bool(issues), warnings) == (not answer["valid"], [])
 
 
-def test_a_release_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(argv: list[str], **options: Any) -> Any:
-        raise subprocess.TimeoutExpired(argv, options["timeout"])
+def test_a_plugin_that_prints_without_end_is_no_answer(release: Path) -> None:
+    (release / "node_modules/openclaw/dist/index.js").write_text("head -c 30000000 /dev/zero | tr '\\0' x\n")
+    with pytest.raises(OpenClawError, match=r"could not judge the settings: x{400}"):
+        validate(release, {"valid": True})
 
-    monkeypatch.setattr(subprocess, "run", run)
+
+def test_a_release_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], text: str, **options: Any) -> Any:
+        raise subprocess.TimeoutExpired(argv, options["seconds"])
+
+    monkeypatch.setattr(_bounded, "run", run)
     with pytest.raises(OpenClawError, match=r"OpenClaw 2026\.9\.6: did not judge the settings within 120 s"):
         _runtime.Release("/opt/x/2026.9.6", None, {}).validate("/c")

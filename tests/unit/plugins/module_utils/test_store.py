@@ -353,9 +353,21 @@ def test_an_account_is_found_by_its_name(another_account: _store.Account) -> Non
     assert _store.find_account(another_account.name) == another_account
 
 
-@pytest.mark.parametrize("name", [None, "", "no-such-account"], ids=repr)
-def test_an_account_that_is_not_there_is_none(name: str | None) -> None:
+@pytest.mark.parametrize("name", [None, ""], ids=repr)
+def test_without_a_name_there_is_no_account(name: str | None) -> None:
     assert _store.find_account(name) is None
+
+
+def test_what_lies_in_the_place_of_a_missing_account_is_not_opened_with_roots_rights(tmp_path: Path) -> None:
+    nobody = _store.find_account("no-such-account")
+    secret = tmp_path / "secrets.json"
+    secret.write_text("{}")
+    secret.chmod(0o600)
+    for folder in [tmp_path, *tmp_path.parents[:-2]]:
+        folder.chmod(0o755)
+    with pytest.raises(OpenClawError, match=r"Permission denied\. There is no account no-such-account: move"):
+        _store.read(str(secret), nobody)
+    assert _store.read(str(tmp_path / "none"), nobody) is None
 
 
 def test_only_root_can_work_as_another_account(monkeypatch: pytest.MonkeyPatch) -> None:
