@@ -138,9 +138,26 @@ def retired(fleet: Fleet, deployment: lab.Run) -> dict[str, str]:
     tokens = {name: fleet.hosts[name].token() for name in (NAMES[each] for each in KEPT)}
     for name in tokens:
         fleet.hosts[name].run(f"echo kept > {KEEPSAKE} && chown openclaw: {KEEPSAKE}")
+    for host in fleet.hosts.values():
+        host.run(STAYS, stdin=CRONTAB)
+        assert host.run("pgrep -u openclaw -x sleep").strip()
     run = fleet.play("retire")
     assert run.status == 0, run.output
     return tokens
+
+
+# What an account that was turned against its host leaves, so as to be there again after its removal: a process outside of unit
+# and user manager that no signal but one ends, jobs for later, a mount that holds the data, directories deeper than any path.
+# The mount is a stand-in for one of the account's own (FUSE), which a container may not have.
+CRONTAB = "@reboot touch /var/tmp/back\n"
+STAYS = f"""
+set -e
+setsid setpriv --reuid openclaw --regid openclaw --clear-groups bash -c 'trap "" TERM HUP; exec sleep 7200' >/dev/null 2>&1 &
+mkdir -p /var/spool/cron/crontabs && cat >/var/spool/cron/crontabs/openclaw && chown openclaw /var/spool/cron/crontabs/openclaw
+setpriv --reuid openclaw --regid openclaw --clear-groups touch /var/tmp/its /dev/shm/its
+mkdir -p {STATE}/workspace/mounted && mount -t tmpfs its {STATE}/workspace/mounted
+cd {STATE}/workspace && setpriv --reuid openclaw --regid openclaw --clear-groups perl -e 'for (1..3000) {{ mkdir "d"; chdir "d" }}'
+"""
 
 
 def everything(host: lab.Host) -> set[str]:
@@ -411,6 +428,7 @@ def test_health_shows_the_fleet_and_fails_for_the_gateway_that_does_not_answer_a
 
 
 def assert_purged(host: lab.Host) -> None:
+    assert host.run("pgrep -x sleep -a", check=False) == ""
     assert host.run(f"ls -d {' '.join([*REMOVED, *DATA])}", check=False) == ""
     assert not host.system.user("openclaw").exists
     assert not host.system.group("openclaw").exists

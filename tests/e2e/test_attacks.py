@@ -1,0 +1,94 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a local account tries that the gateway's host is shared with, or the gateway's own (docs/security.md).
+
+Attacks by files are unit tests of the modules that read them; what a purge ends is in test_site.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.clawops.openclaw.tests.e2e import lab
+from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
+from ansible_collections.clawops.openclaw.tests.e2e.lab import message, squeezed
+
+HOST = "attacked"
+HEARD = "/var/tmp/heard"
+# Answers as OpenClaw does and writes down what it is sent.
+THIEF = """
+import http.server, json, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        with open(sys.argv[1], "a") as heard:
+            heard.write(f"{self.path} {dict(self.headers)} {self.rfile.read(length)}\\n")
+        said = {"/startupz": {"ok": True, "status": "started", "version": sys.argv[2], "uptimeMs": 90000},
+                "/readyz": {"ready": True}, "/healthz": {"ok": True, "status": "live"}}
+        body = json.dumps(said.get(self.path, {"ok": True, "result": {}})).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 18789), Answer).serve_forever()
+"""
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module")
+def gateway(start_shared_gateway: t.Callable[..., Gateway]) -> Gateway:
+    return start_shared_gateway(HOST)
+
+
+@contextlib.contextmanager
+def thief(host: lab.Host, account: str) -> Iterator[None]:
+    """The gateway is stopped, and another program has its port."""
+    host.run(f"systemctl stop {lab.UNIT}; rm -f {HEARD}; cat > /var/tmp/thief.py", stdin=THIEF)
+    host.run(
+        f"systemd-run --quiet --unit=thief --uid={account} python3 /var/tmp/thief.py {HEARD} {lab.VERSION}",
+    )
+    try:
+        host.eventually("curl -sf http://127.0.0.1:18789/startupz")
+        yield
+    finally:
+        host.run(f"systemctl stop thief; systemctl start {lab.UNIT}")
+        host.wait_until_serving()
+
+
+@pytest.mark.parametrize("account", ["nobody", "openclaw"])
+def test_a_thief_on_the_gateways_port_is_sent_no_credential(gateway: Gateway, account: str) -> None:
+    token = gateway.host.token()
+    with thief(gateway.host, account):
+        run = lab.play("health", gateway.where)
+        heard = gateway.host.read(HEARD)
+    assert run.status != 0
+    assert "/startupz" in heard
+    assert token not in heard
+    assert "Authorization" not in heard
+    assert squeezed(f"has the port, no process of {lab.UNIT}") in message(run), run.output
+
+
+def test_the_account_can_have_no_jobs_for_later(gateway: Gateway, tmp_path: Path) -> None:
+    host = gateway.host
+    host.run("apt-get install -y -qq --no-install-recommends cron at")
+    # at has brought its list, so the account is kept out of it now.
+    run = lab.play("site", gateway.where)
+    assert run.status == 0, run.output
+    as_account = "setpriv --reuid openclaw --regid openclaw --clear-groups"
+    for command in ("crontab -", "at now + 1 minute"):
+        status, output, errors = host.execute(f"cd / && {as_account} {command}", "@reboot touch /tmp/back\n")
+        assert status != 0, command
+        assert "not allowed" in output + errors or "do not have permission" in output + errors
+    again = lab.play("site", gateway.where)
+    assert (again.status, again.changed(HOST)) == (0, 0), again.output
