@@ -64,6 +64,7 @@ OPTIONS: dict[str, t.Any] = {
     "drift": {"type": "str", "choices": ["revert", "keep"], "default": "revert"},
     "recover": {"type": "str", "choices": ["none", "last_good", "previous", "discard"], "default": "none"},
     "confirm": {"type": "bool", "default": True},
+    "hold": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 180},
 }
 
@@ -178,7 +179,7 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
     if to_confirm and gateway and params["confirm"]:
         result["reload"] = await_gateway(gateway, params, paths, account, found, plan)
         result["notes"] += gateway.notes
-        to_confirm = False
+        to_confirm = params["hold"]
     result["pending"] = to_confirm or not found.raw
     if not result["pending"]:
         settle(paths, account, note_of(plan, release.version), plan.settings)
@@ -188,7 +189,7 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
 def prerequisites(params: Params, account: _store.Account | None, release: _runtime.Release) -> list[OpenClawError]:
     """What has to be there before settings can be."""
     errors = []
-    if params["owner"] and account is None and os.geteuid() == 0:
+    if account is not None and account.missing:
         errors.append(
             OpenClawError(
                 f"The account {params['owner']}", "does not exist", "Run the whole role 'gateway', which makes it."
@@ -267,7 +268,13 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
         _store.write(paths.previous, found.raw, account)
     if found.secrets and not kept:
         _store.write(paths.previous_secrets, _store.dump(found.secrets), account, _SECRETS_MODE)
-    note = {**note_of(plan, version), "earlier": unfinished(found.journal), "existed": kept or bool(found.raw)}
+    note = {
+        **note_of(plan, version),
+        "earlier": unfinished(found.journal),
+        "existed": kept or bool(found.raw),
+        # A person's JSON5, where it stays: who confirms it cannot read it.
+        "json5": {} if plan.keys or not found.raw or is_json(found.raw) else plan.settings,
+    }
     _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
     # The settings that still run may refer to a secret that goes: it goes when the new ones are in force.
     _store.write(paths.secrets, _store.dump({**found.secrets, **plan.secrets}), account, _SECRETS_MODE)
@@ -343,7 +350,7 @@ def confirm(paths: Paths, account: _store.Account | None, *, check_mode: bool) -
     """Note that an unconfirmed change is in force."""
     note = read_journal(paths, account).get("pending")
     if note and not check_mode:
-        settle(paths, account, note, {})
+        settle(paths, account, note, note["json5"])
     # Only our own note changes, nothing that the gateway reads.
     return {"changed": False, "pending": bool(note) and check_mode, "notes": []}
 

@@ -175,6 +175,7 @@ _JOURNAL: dict[str, t.Any] = {
         "release": str,
         "earlier": [dict],
         "existed": bool,
+        "json5": dict,
     },
 }
 

@@ -51,7 +51,20 @@ def desired_settings(params: Params) -> tuple[Settings, list[OpenClawError]]:
                     "Correct the name or the value.",
                 )
             )
+        elif name in params["generate"] and not is_header(value):
+            errors.append(
+                OpenClawError(
+                    f"gateway_secrets.{name}",
+                    "holds a space, a line end or another character that no header of HTTP can carry, so nobody could show it",
+                    "Use letters, digits and punctuation of ASCII; 'echo -n' leaves the line end out.",
+                )
+            )
     return _merge.overlay(_merge.overlay(params["defaults"], settings), owned), errors
+
+
+def is_header(value: str) -> bool:
+    """Whether a credential can be shown as ``Authorization: Bearer …``."""
+    return value.isascii() and value.isprintable() and " " not in value
 
 
 def against_the_role(settings: Settings, owned: Settings) -> list[OpenClawError]:
@@ -155,6 +168,11 @@ def report(plan: Plan, found: Found) -> dict[str, t.Any]:
     ]
     notes += [
         f"gateway_settings.{_settings.dotted(path)} was changed on the host since the last run." for path in plan.drift
+    ]
+    notes += [
+        f"gateway_secrets.{name} ends with a line end, which few services take for part of a secret: 'echo -n' leaves it out."
+        for name, value in sorted(plan.secrets.items())
+        if isinstance(value, str) and value.endswith("\n") and "\n" not in value[:-1]
     ]
     return {
         "changed_keys": [_settings.dotted(path) for path in plan.keys],

@@ -101,6 +101,12 @@ options:
     description: Wait until a running gateway has taken the change.
     type: bool
     default: true
+  hold:
+    description:
+      - Whether a change that the running gateway has taken waits for O(state=confirmed) all the same, so that
+        O(state=rolled_back) can take it back until then, for whoever has more to prove.
+    type: bool
+    default: false
   timeout:
     description: How long the gateway may take for that, in seconds.
     type: int
@@ -151,7 +157,7 @@ reload:
   type: str
   returned: state is present
 pending:
-  description: Whether no running gateway has confirmed the change yet.
+  description: Whether the change waits to be confirmed, as no running gateway has taken it yet, or O(hold) says so.
   type: bool
   returned: always
 validated:

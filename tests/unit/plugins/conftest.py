@@ -126,6 +126,7 @@ class Host:
             "drift": "revert",
             "recover": "none",
             "confirm": True,
+            "hold": False,
             "timeout": 5,
             **asked,
         }
@@ -205,6 +206,16 @@ def open_directory() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def host_without_account(open_directory: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A fresh host, where there is no release and no account either."""
+    monkeypatch.setattr(StandInRelease, "installed", False)
+    host = Host(open_directory, owner="no-such-account")
+    for path in (host.settings.parent, host.secrets.parent):
+        path.rmdir()
+    return host
 
 
 @pytest.fixture

@@ -979,7 +979,7 @@ def test_the_settings_are_judged_with_the_arguments_with_which_they_are_applied(
     [applied] = [value for key, value in task.items() if key.endswith("gateway_config")]
     checks = yaml.safe_load((ROOT / "roles/gateway/vars/main/preflight.yml").read_text(encoding="utf-8"))
     judged = checks["gateway_checks"]["config"]
-    later = {"release", "confirm", "timeout"}
+    later = {"release", "confirm", "hold", "timeout"}
     assert applied.keys() - judged.keys() == later
     assert {key: judged[key] for key in applied.keys() - later - {"settings"}} == {
         key: applied[key] for key in applied.keys() - later - {"settings"}

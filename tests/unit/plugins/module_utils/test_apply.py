@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import itertools
 import json
 import os
@@ -240,13 +241,9 @@ def test_files_belong_to_the_gateways_account(
 # ---- check mode --------------------------------------------------------------------------------------
 
 
-def test_check_mode_on_a_fresh_host_predicts_without_a_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.release, "installed", False)
-    for path in (host.settings.parent, host.secrets.parent):
-        path.rmdir()
-    result = host.run(
-        check_mode=True, owner="no-such-account", settings={"a": 1}, secrets={"TOKEN": "s" * 20}, generate=["MADE"]
-    )
+def test_check_mode_on_a_fresh_host_predicts_without_a_release(host_without_account: Host) -> None:
+    host = host_without_account
+    result = host.run(check_mode=True, settings={"a": 1}, secrets={"TOKEN": "s" * 20}, generate=["MADE"])
     assert (result["changed"], result["validated"]) == (True, False)
     assert result["changed_secrets"] == ["MADE", "TOKEN"]
     assert host.tree() == {}
@@ -794,6 +791,59 @@ def test_an_unconfirmed_change_is_rolled_back(host: Host) -> None:
     assert host.run(settings={"a": 1}, secrets={"TOKEN": "s" * 20})["changed"] is False
 
 
+def test_a_change_that_the_gateway_has_taken_goes_back_whole_while_it_is_held(host: Host) -> None:
+    host.deploy(settings={**SERVING, "a": 1}, secrets={"TOKEN": "s" * 20})
+    before = host.read(), host.read(host.secrets)
+    host.gateway.serves = True
+    changed = {**SERVING, "a": 1, "logging": {"level": "info"}}
+    taken = host.run(settings=changed, secrets={"TOKEN": "t" * 20}, hold=True)
+    assert (taken["reload"], taken["pending"]) == ("hot", True)
+    assert host.run(state="rolled_back")["changed"] is True
+    assert (host.read(), host.read(host.secrets)) == before
+
+
+def test_a_held_change_that_is_confirmed_stays_and_nothing_is_left_to_do(host: Host) -> None:
+    host.deploy(settings={**SERVING, "a": 1}, secrets={"TOKEN": "s" * 20})
+    host.gateway.serves = True
+    changed: dict[str, Any] = {"settings": {**SERVING, "a": 2}, "secrets": {"TOKEN": "t" * 20}, "hold": True}
+    host.run(**changed)
+    host.run(state="confirmed")
+    assert host.run(state="rolled_back")["changed"] is False
+    again = host.run(**changed)
+    assert (again["changed"], again["pending"]) == (False, False)
+
+
+def test_a_persons_json5_is_remembered_also_when_a_new_secret_beside_it_was_held(host: Host) -> None:
+    host.deploy(settings=SERVING, secrets={"TOKEN": "s" * 20})
+    host.gateway.serves = True
+    host.settings.write_text("// mine\n" + host.settings.read_text())
+    host.run(settings=SERVING, secrets={"TOKEN": "s" * 20})
+    host.run(settings=SERVING, secrets={"TOKEN": "t" * 20}, hold=True)
+    host.run(state="confirmed")
+    raw = host.settings.read_bytes()
+    assert host.read(host.journal).get("json5", {}).get("sha256", "") == (
+        hashlib.sha256(raw).hexdigest() if raw.startswith(b"//") else ""
+    )
+
+
+@pytest.mark.parametrize("value", ["a-token-with-newline-0123456789abcdef\n", "clé" + "0" * 30, "two words" + "0" * 30])
+def test_a_credential_that_no_header_can_carry_is_refused_before_it_is_written(host: Host, value: str) -> None:
+    host.deploy(settings={"a": 1}, generate=["TOKEN"])
+    before = host.tree()
+    with pytest.raises(OpenClawError, match=r"gateway_secrets\.TOKEN: holds a space, a line end or another") as refused:
+        host.run(settings={"a": 1}, generate=["TOKEN"], secrets={"TOKEN": value})
+    assert value.strip() not in str(refused.value)
+    assert host.tree() == before
+    # What no header carries may be anything.
+    assert host.run(settings={"a": 1}, generate=["TOKEN"], secrets={"OTHER": value})["changed"] is True
+
+
+def test_a_secret_that_ends_with_a_line_end_is_warned_of(host: Host) -> None:
+    secrets = {"API_KEY": "k" * 20 + "\n", "CERTIFICATE": "-----BEGIN\nx\n", "PLAIN": "p" * 20}
+    notes = host.run(settings={"a": 1}, secrets=secrets)["notes"]
+    assert [note.partition(" ")[0] for note in notes if "line end" in note] == ["gateway_secrets.API_KEY"]
+
+
 def test_a_confirmed_change_cannot_be_rolled_back(host: Host) -> None:
     host.deploy(settings={"a": 1})
     host.deploy(settings={"a": 2})
@@ -1138,11 +1188,8 @@ def test_what_is_not_settled_is_due_without_a_change(host: Host, prepare: Callab
     assert preview(host, **GIVEN)["due"] is False
 
 
-def test_on_a_fresh_host_all_is_due_and_judged_without_a_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.release, "installed", False)
-    for path in (host.settings.parent, host.secrets.parent):
-        path.rmdir()
-    fresh = {**GIVEN, "owner": "no-such-account", "generate": ["MADE"]}
+def test_on_a_fresh_host_all_is_due_and_judged_without_a_release(host_without_account: Host) -> None:
+    host, fresh = host_without_account, {**GIVEN, "generate": ["MADE"]}
     assert preview(host, **fresh) == {"due": True, "notes": []}
     with pytest.raises(OpenClawError, match=r"gateway_settings\.meta: OpenClaw keeps this key"):
         preview(host, **{**fresh, "settings": {"meta": {}}})

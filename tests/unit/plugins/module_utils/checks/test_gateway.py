@@ -133,6 +133,8 @@ def test_a_good_host_has_no_findings(check: Check) -> None:
         ({"instance": ""}, "gateway_instance ''", "Use lower-case"),
         ({"instance": "Bad Name"}, "gateway_instance 'Bad Name'", "Use lower-case"),
         ({"instance": "x" * 24}, f"gateway_instance '{'x' * 24}'", "23 at most"),
+        ({"instance": "npm"}, "gateway_instance 'npm'", "Choose another one"),
+        ({"instance": "releases"}, "gateway_instance 'releases'", "Choose another one"),
         ({"instance": "../x"}, "gateway_instance '../x'", "Use lower-case"),
         ({"label": "a\nb"}, r"gateway_label 'a\nb'", "Remove line ends"),
         ({"port": 0}, "gateway_port 0", "Choose one of 1 to 65535"),
@@ -519,6 +521,7 @@ FINE: dict[str, Any] = {
     "installed": True,
     "account": True,
     "directories": True,
+    "deny_files": [],
     "running": True,
     "enabled": True,
     "stale": [],
@@ -535,6 +538,7 @@ FINE: dict[str, Any] = {
         pytest.param({"installed": False}, ["release", "install"], id="no-release"),
         pytest.param({"account": False}, ["install"], id="no-account"),
         pytest.param({"directories": False}, ["install"], id="a-directory"),
+        pytest.param({"deny_files": ["/etc/cron.deny"]}, ["install"], id="the-account-may-have-jobs"),
         pytest.param({"settings": {"due": True}}, ["configure"], id="a-setting"),
         pytest.param({"stale": ["/x"]}, ["restart"], id="older-than-its-files"),
         pytest.param({"missing": ["/x"]}, ["restart"], id="a-directory-was-removed-under-it"),
@@ -695,7 +699,7 @@ def test_an_unsafe_release_that_the_operator_insists_on_is_warned_of(
 
 def config(host: Host, **asked: Any) -> dict[str, Any]:
     """The arguments of gateway_config as the role gives them to the check."""
-    later = ("state", "release", "confirm", "timeout")
+    later = ("state", "release", "confirm", "hold", "timeout")
     return {key: value for key, value in host.parameters(**asked).items() if key not in later}
 
 
