@@ -213,6 +213,12 @@ class Host:
         """The versions of all installed Debian packages, by name."""
         return package_versions(self.text("/var/lib/dpkg/status"))
 
+    @functools.cached_property
+    def held(self) -> set[str]:
+        """The packages that apt is told to leave in their version."""
+        status = self.text("/var/lib/dpkg/status")
+        return set(re.findall(r"^Package: (\S+)\nStatus: hold ok installed$", status, re.MULTILINE))
+
     @property
     def memory_mb(self) -> int:
         """Total memory in MiB."""

@@ -315,7 +315,8 @@ def test_absent_logs_out_and_leaves_nothing(net: Tailnet) -> None:
     run = net.play("site", tailscale_state="absent")
     assert run.status == 0, run.output
     assert (
-        net.vps.run("ls -d /var/lib/tailscale /etc/apt/sources.list.d/tailscale* /usr/bin/tailscale", check=False) == ""
+        net.vps.run("ls -d /var/lib/tailscale /etc/apt/sources.list.d/*tailscale* /usr/bin/tailscale", check=False)
+        == ""
     )
     # The server notices in its own time.
     lab.eventually(net.control.online, lambda names: names == [LAPTOP])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apt
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
 
@@ -21,8 +22,8 @@ OPTIONS: dict[str, t.Any] = {
 
 
 def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Nothing: Ansible has gathered these facts."""
-    return {}
+    """The packages that roles have installed here; the rest Ansible has gathered."""
+    return {"brought": _apt.brought()}
 
 
 def judge(

@@ -15,7 +15,7 @@ import re
 import typing as t
 import urllib.parse
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _files, _host, _merge, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apt, _engine, _files, _host, _merge, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
 
@@ -86,18 +86,24 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         "image_present": False,
         **image,
         "installed": [name for spec in params["packages"] if (name := spec.partition("=")[0]) in host.packages],
-        "source": _files.in_sync(params["source_files"]),
+        "source": _apt.source_ready(params["source_files"]),
         # Whether another account of the host has an engine of this kind, which needs the packages too.
         "shared": bool(units - {f"{account}-docker.service"}),
         **texts,
         "files": [_files.describe(each) for each in params["paths"]],
         "_packages_in_sync": all(is_installed(spec, host.packages) for spec in params["packages"]),
         "_files_in_sync": _files.in_sync([*params["engine_files"], *daemon]),
+        "_held": _apt.held_errors(host, not_in_sync(params["packages"], host.packages)),
         "_conflicts": [name for name in params["conflicts"] if name in host.packages],
         "_disk_free_mb": _host.free_mb(params["data_path"]),
         "_namespaces_off": [name for name in _NAMESPACES if host.text(f"/proc/sys/{name}").strip() == "0"],
         "_control_groups": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
     }
+
+
+def not_in_sync(specs: t.Iterable[str], packages: t.Mapping[str, str]) -> list[str]:
+    """The names of packages that are not there in the desired version."""
+    return [spec.partition("=")[0] for spec in specs if not is_installed(spec, packages)]
 
 
 def is_installed(spec: str, packages: t.Mapping[str, str]) -> bool:
@@ -225,8 +231,9 @@ def judge_packages(params: Params, seen: Seen) -> list[OpenClawError]:
     engine = params["packages"][0].partition("=")[0]
     for name in seen["_conflicts"]:
         reason = f"it is installed, and cannot be beside {engine}"
-        errors.append(OpenClawError(f"The package {name}", reason, "Remove it, or choose the other docker_source."))
-    return errors
+        remedy = "Remove it, choose the other docker_source, or leave the engine that is there as it is with docker_state: unmanaged."
+        errors.append(OpenClawError(f"The package {name}", reason, remedy))
+    return errors + seen["_held"]
 
 
 def judge_disk(params: Params, seen: Seen) -> list[OpenClawError]:

@@ -62,6 +62,9 @@ OPTIONS: dict[str, t.Any] = {
             for name, kind in (("name", "str"), ("home", "path"), ("shell", "path"))
         },
     },
+    # The file of the unit, and a text that is in each unit of the role's.
+    "unit_path": {"type": "path", "default": "/nonexistent"},
+    "unit_mark": {"type": "str", "default": ""},
     "releases_path": {"type": "path", "required": True},
     # The link to the release that runs.
     "current_path": {"type": "path", "required": True},
@@ -132,6 +135,8 @@ def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "files": [_files.describe(path) for path in [*params["paths"], *files_in(params["folders"])]],
         "memory_mb": host.memory_mb,
         "disk_free_mb": _host.free_mb(params["releases_path"]),
+        "_others_home": others_home(params["account"]),
+        "_others_unit": is_others_unit(host.text(params["unit_path"]), params["unit_mark"]),
         "_unknown_release": unknown,
         "_port_owners": port_owners(host, params) if params["state"] == "present" else [],
     }
@@ -177,6 +182,20 @@ def union(settings: _merge.Settings, more: _merge.Settings) -> _merge.Settings:
 def files_in(folders: t.Iterable[str]) -> list[str]:
     """What is in these directories of root's, where they are there."""
     return [entry.path for folder in folders if os.path.isdir(folder) for entry in os.scandir(folder)]
+
+
+def others_home(desired: t.Mapping[str, str]) -> str:
+    """The home of an account of the gateway's name that is not the gateway's; empty where there is none."""
+    try:
+        home = pwd.getpwnam(desired["name"]).pw_dir
+    except KeyError:
+        return ""
+    return "" if home == desired["home"] else home
+
+
+def is_others_unit(text: str, mark: str) -> bool:
+    """Whether a unit is there that the role has not written."""
+    return bool(text.strip()) and mark not in text
 
 
 def account_in_sync(desired: t.Mapping[str, str]) -> bool:
@@ -226,14 +245,41 @@ def other_listeners(listeners: t.Iterable[_host.Listener], params: t.Mapping[str
 
 def judge(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> Findings:
     """What makes the gateway impossible here, and what the operator should know."""
+    others = judge_owner(params, seen)
     if params["state"] == "absent":
-        return [], []
+        return others, []
     errors, warnings = judge_host(params, seen)
     port = f"gateway_port {params['port']}"
     remedy = "Choose another gateway_port, or stop that process."
     taken = [OpenClawError(port, f"{owner} listens on it", remedy) for owner in seen["_port_owners"][:1]]
-    errors = [*map(Finding, params["problems"]), *judge_variables(params), *seen["_unknown_release"], *errors, *taken]
+    errors = [
+        *others,
+        *map(Finding, params["problems"]),
+        *judge_variables(params),
+        *seen["_unknown_release"],
+        *errors,
+        *taken,
+    ]
     return errors + seen.get("_settings_errors", []), warnings + seen.get("_settings_notes", [])
+
+
+def judge_owner(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> list[OpenClawError]:
+    """An account or a unit of the gateway's name that somebody else has made: neither changed nor removed."""
+    name, home, others = params["account"]["name"], params["account"]["home"], seen["_others_home"]
+    remedy = "Choose another gateway_instance, and this one stays as it is."
+    errors = []
+    if others:
+        by_hand = (
+            f"Or take it over by hand: stop what it runs, rename it ('usermod --login {name}-before {name}'), run site.yml,"
+            f" stop {params['unit']}, copy {others}/.openclaw into {home} as {name}, start it."
+        )
+        reason = f"is somebody's own: its home is {others}, where a gateway's is {home}"
+        errors.append(OpenClawError(f"The account {name}", reason, f"{remedy} {by_hand}"))
+    if seen["_others_unit"]:
+        by_hand = f"Or stop it with 'systemctl disable --now {params['unit']}' and move the file away."
+        reason = "is a unit that this collection has not written"
+        errors.append(OpenClawError(params["unit_path"], reason, f"{remedy} {by_hand}"))
+    return errors
 
 
 def judge_variables(params: t.Mapping[str, t.Any]) -> list[OpenClawError]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _versions
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apt, _versions
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
 
@@ -30,9 +30,14 @@ def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     engines = params["engines"] or gateway.get("engines", "")
     return {
         "installed": host.packages.get("nodejs", ""),
-        "source": _files.in_sync(params["source_files"]),
+        "source": _apt.source_ready(params["source_files"]),
+        # The operator's own source of the same repository, which is used then.
+        "others_source": _apt.others_source(params["source_files"]),
+        # Whether it is there, in whatever version.
+        "present": ["nodejs"] if "nodejs" in host.packages else [],
         # The oldest version of the major that satisfies the range; empty where none does.
         "minimum": _versions.engines_minimum(engines, params["major"]),
+        "_held": _apt.held_errors(host, ["nodejs"]),
         "_engines": engines,
         "_release": f"OpenClaw {gateway['version']}" if gateway and not params["engines"] else "What runs on it",
     }
@@ -42,8 +47,10 @@ def judge(
     params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]
 ) -> tuple[list[OpenClawError], list[OpenClawError]]:
     """An error for a major version that the release cannot run on."""
-    if params["state"] == "absent" or seen["minimum"]:
+    if params["state"] == "absent":
         return [], []
+    if seen["minimum"]:
+        return [] if is_fit(params, seen) else seen["_held"], []
     reason = f"{seen['_release']} needs Node.js {seen['_engines']}"
     remedy = "Set nodejs_major to a version of that range, or choose another gateway_version."
     return [OpenClawError(f"nodejs_major {params['major']}", reason, remedy)], []
@@ -53,10 +60,15 @@ def due(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> dict[str,
     """Whether anything has to be installed or removed."""
     if params["state"] == "absent":
         return {"phases": ["install"]}
+    fits = is_fit(params, seen)
+    return {"fits": fits, "phases": [] if fits and seen["source"] else ["install"]}
+
+
+def is_fit(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> bool:
+    """Whether the version that is installed is one of the desired major, and not too old."""
     numbers = [int(number) for number in re.findall(r"\d+", seen["installed"].partition("-")[0])]
     least = [int(number) for number in seen["minimum"].split(".")]
-    fits = numbers[:1] == [params["major"]] and numbers >= least
-    return {"fits": fits, "phases": [] if fits and seen["source"] else ["install"]}
+    return numbers[:1] == [params["major"]] and numbers >= least
 
 
 __all__ = ("OPTIONS", "due", "judge", "look")

@@ -12,7 +12,7 @@ import re
 import time
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _files, _tailnet
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apt, _files, _tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import Finding, OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
@@ -67,7 +67,7 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
     node = settled(params)
     seen: dict[str, t.Any] = {
         "installed": host.packages.get("tailscale", ""),
-        "source": _files.in_sync(params["source_files"]),
+        "source": _apt.source_ready(params["source_files"]),
         "described": _files.in_sync(params["files"]),
         # Whether tailscaled answers, and whether the node has a key of its own, valid or not.
         "running": node.running,

@@ -21,6 +21,7 @@ PLUGINS = Path(__file__).parents[3] / "plugins"
 OPENERS = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "connect"}
 ALLOWED = {
     "_store": "it has the account's rights when it opens",
+    "_apt": "locks of apt's, in directories of root's",
     "_host": "/proc, /etc and dpkg's own; the paths are given by roles and lie in directories of root's",
     "_files": "entries of file_set: no link followed, no pipe waited for",
     "_install": "/opt/openclaw is root's",

@@ -24,7 +24,7 @@ PARAMETERS: dict[str, Any] = {
 @pytest.mark.parametrize("distribution", ["Debian 13", "Ubuntu 24.04"])
 def test_a_supported_host_has_no_findings_and_nothing_due(distribution: str) -> None:
     answer = _preflight.run({"common": {**PARAMETERS, "distribution": distribution}}, Host())
-    assert answer == ({"common": {"due": {}}}, [], [])
+    assert answer == ({"common": {"brought": {}, "due": {}}}, [], [])
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_any_other_is_refused_with_those_that_are_supported(change: dict[str, st
     assert answer.errors == [
         f"vps1: it runs {words}, which is not supported. Use a host with systemd and one of Debian 13, Ubuntu 24.04."
     ]
-    assert (answer.found, answer.warnings) == ({"common": {}}, [])
+    assert (answer.found, answer.warnings) == ({"common": {"brought": {}}}, [])

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge, _preflight
+from ansible_collections.clawops.openclaw.plugins.module_utils import _engine, _host, _merge, _preflight, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._checks import docker
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
@@ -128,6 +128,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(_host, "free_mb", lambda path: host.free_mb if path == str(tmp_path / "data") else -1)
     monkeypatch.setattr(os.path, "exists", looked_at)
     monkeypatch.setattr(glob, "glob", lambda pattern: find(host.below(pattern)))
+    # The account is none of this machine's, and the engine's socket is where only its owner can go.
+    monkeypatch.setattr(_store, "find_account", lambda name: None)
     return host
 
 
@@ -273,7 +275,7 @@ def test_a_package_that_cannot_be_beside_is_refused(host: Host) -> None:
     answer = host.check(conflicts=["docker.io", "docker-cli", "runc"], packages=["docker-ce=5:28.*"])
     assert answer.errors == [
         f"The package {name}: it is installed, and cannot be beside docker-ce. "
-        "Remove it, or choose the other docker_source."
+        "Remove it, choose the other docker_source, or leave the engine that is there as it is with docker_state: unmanaged."
         for name in ("docker.io", "runc")
     ]
     assert answer.warnings == []

@@ -122,6 +122,25 @@ def subjects(findings: list[str]) -> list[str]:
 # ---- what makes it impossible ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_an_account_and_a_unit_of_somebody_elses_are_refused_with_the_ways_on(
+    check: Check, tmp_path: Path, state: str
+) -> None:
+    unit = tmp_path / "openclaw-gateway.service"
+    unit.write_text("[Service]\nExecStart=/usr/bin/openclaw gateway\n")
+    account = {"name": "nobody", "home": "/var/lib/openclaw/main/state", "shell": "/usr/sbin/nologin"}
+    theirs = {"account": account, "unit_path": str(unit), "unit_mark": "/etc/openclaw/main/gateway.env"}
+    home = pwd.getpwnam("nobody").pw_dir
+    first, second = check(**theirs, state=state).errors
+    assert first.startswith(
+        f"The account nobody: is somebody's own: its home is {home}, where a gateway's is /var/lib/"
+    )
+    assert "Choose another gateway_instance, and this one stays as it is. Or take it over by hand" in first
+    assert second.startswith(f"{unit}: is a unit that this collection has not written. Choose another gateway_instance")
+    unit.write_text("[Service]\nEnvironmentFile=/etc/openclaw/main/gateway.env\n")
+    assert check(**{**theirs, "account": {**account, "home": home}}, state=state).errors == []
+
+
 def test_a_good_host_has_no_findings(check: Check) -> None:
     answer = check()
     assert (answer.errors, answer.warnings) == ([], [])
@@ -457,8 +476,8 @@ def test_what_an_earlier_run_did_not_prove_is_proven_by_a_restart(
 
 @pytest.mark.parametrize(
     ("change", "in_sync"),
-    [({}, True), ({"home": "/elsewhere"}, False), ({"shell": "/bin/zsh"}, False), ({"name": "no-such-account"}, False)],
-    ids=["as-it-is", "another-home", "another-shell", "no-account"],
+    [({}, True), ({"shell": "/bin/zsh"}, False), ({"name": "no-such-account"}, False)],
+    ids=["as-it-is", "another-shell", "no-account"],
 )
 def test_the_account_is_looked_at(look: Look, change: dict[str, str], in_sync: bool) -> None:
     root = pwd.getpwuid(0)

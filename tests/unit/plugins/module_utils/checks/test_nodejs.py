@@ -104,4 +104,4 @@ def test_a_release_that_is_not_known_yet_demands_nothing() -> None:
 
 
 def test_the_role_reads_no_words_of_its_check() -> None:
-    assert set(look()) == {"installed", "source", "minimum", "due"}
+    assert set(look()) == {"installed", "source", "others_source", "present", "minimum", "due"}
