@@ -13,6 +13,7 @@ the next run goes on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 import typing as t
@@ -119,9 +120,10 @@ def prepare(
         for path, mode in ((paths.settings, _SETTINGS_MODE), (paths.secrets, _SECRETS_MODE))
     )
     result["changed"] = bool(plan.keys or plan.names or attributes or not found.raw)
-    validated = found.journal.get("validated_by") == release.version
+    # A file that is not the one which was judged is judged again.
+    validated = found.journal.get("validated_by") == release.version and found.judged
     if (result["changed"] or not validated) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
-        invalid, notes = validate(release, paths, account, plan)
+        invalid, notes = validate(release, paths, account, found, plan)
         # The release knows no better of a key that is explained already.
         errors += [error for error in invalid if not is_among(error, errors)]
         result["notes"] += notes
@@ -220,12 +222,21 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
 
 
 def validate(
-    release: _runtime.Release, paths: Paths, account: _store.Account | None, plan: Plan
+    release: _runtime.Release, paths: Paths, account: _store.Account | None, found: Found, plan: Plan
 ) -> tuple[list[OpenClawError], list[str]]:
     """What the release finds wrong with what would be written, and what it only warns of."""
     with _store.staged(paths.settings, _store.dump(plan.settings), account) as candidate:
         issues, warnings = release.validate(candidate)
-    return _settings.from_validation(issues), [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+    errors = _settings.from_validation(issues, file=paths.settings, is_hosts=lambda where: is_hosts(where, found, plan))
+    return errors, [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+
+
+def is_hosts(where: t.Sequence[str], found: Found, plan: Plan) -> bool:
+    """Whether a key was found in the host's file, and is none of the inventory's."""
+    # What is in a list belongs to whoever wrote the list.
+    keys = tuple(itertools.takewhile(lambda key: not key.isdigit(), where))
+    there, asked = _merge.lookup(found.settings, keys), _merge.lookup(plan.target, keys)
+    return bool(keys) and there is not _merge.MISSING and asked is _merge.MISSING
 
 
 def is_among(error: OpenClawError, known: t.Iterable[OpenClawError]) -> bool:
@@ -273,6 +284,7 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
         "earlier": unfinished(found.journal),
         "existed": kept or bool(found.raw),
         # A person's JSON5, where it stays: who confirms it cannot read it.
+        "judged": digest(_store.dump(plan.settings) if plan.keys or not found.raw else found.raw),
         "json5": {} if plan.keys or not found.raw or is_json(found.raw) else plan.settings,
     }
     _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
@@ -367,6 +379,7 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
         "validated_by": note["release"],
     }
     raw = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
+    journal["judged"] = digest(raw)
     if settings and not is_json(raw):
         # A person's JSON5 is remembered, so that the next run needs no process to read it.
         journal["json5"] = {"sha256": digest(raw), "settings": settings}

@@ -45,6 +45,7 @@ CHECKS = (
     "authenticated_call",
     "wrong_credential",
     "state",
+    "settings",
     "certificate",
     "client_certificate",
     "health_directory",
@@ -187,6 +188,8 @@ def _looked_at(seen: Observations) -> set[str]:
         names.add("event_loop")
     if seen.missing is not None:
         names.add("state")
+    if seen.settings_problems is not None:
+        names.add("settings")
     if seen.days_left is not None:
         names.add("certificate")
     if seen.described:

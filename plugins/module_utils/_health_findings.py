@@ -96,6 +96,8 @@ class Observations:
     # What systemd says about the unit; only asked when the gateway cannot be reached.
     unit: str | None = None
     unit_properties: dict[str, str] = dataclasses.field(default_factory=dict)
+    # What the release refuses in a settings file that has changed since it was judged; None where there was nothing to judge.
+    settings_problems: list[str] | None = None
     # Directories that were removed under the gateway's process; None where it was not looked at.
     missing: list[str] | None = None
     # How many things roles have described that belong to the verdict, and why descriptions cannot be used.
@@ -121,6 +123,7 @@ def findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _credential(seen)
     yield from _wrong_credential(seen)
     yield from _state(seen)
+    yield from _settings(seen)
     yield from _certificate(seen)
     yield from _client_certificate(seen)
     yield from _health_directory(seen)
@@ -337,6 +340,12 @@ def _state(seen: Observations) -> t.Iterator[Finding]:
         phrase = "its working directory was removed under it; it can write no state, and does not end by itself"
         remedy = "Run site.yml, which gives it a new one and restarts it, and then restore what was in it."
         yield Finding("state", "unhealthy", _reason(f"unit {seen.unit}", phrase, remedy), lasting=True)
+
+
+def _settings(seen: Observations) -> t.Iterator[Finding]:
+    """It runs with what it has read before, but the next start is refused."""
+    for problem in seen.settings_problems or []:
+        yield Finding("settings", "degraded", f"The next start will fail. {problem}", lasting=True)
 
 
 def _health_directory(seen: Observations) -> t.Iterator[Finding]:

@@ -180,8 +180,15 @@ def reserved(settings: Settings) -> list[OpenClawError]:
     return masks + [
         OpenClawError(f"gateway_settings.{key}", "OpenClaw keeps this key for itself", "Remove it from the inventory.")
         for key in PROGRAM_KEYS
-        if key in settings
+        if key in settings and not _only_removes(settings[key])
     ]
+
+
+def _only_removes(value: t.Any) -> bool:
+    """Whether a setting takes single keys out of the host's file and writes none."""
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(item is None or _only_removes(item) for item in value.values())
 
 
 def secret_ref(name: str) -> dict[str, str]:
@@ -235,21 +242,36 @@ def _undefined_variable(where: str, name: str) -> OpenClawError:
     )
 
 
-def from_validation(issues: t.Iterable[t.Mapping[str, t.Any]]) -> list[OpenClawError]:
-    """The release's own findings as our errors: the path, its words, what to do."""
+def from_validation(
+    issues: t.Iterable[t.Mapping[str, t.Any]],
+    *,
+    file: str = "",
+    is_hosts: t.Callable[[list[str]], bool] = lambda _where: False,
+) -> list[OpenClawError]:
+    """The release's own findings as our errors: the path, its words, what to do.
+
+    :param file: the settings file of the host.
+    :param is_hosts: whether a key stands only in that file, and the inventory does not write it.
+    """
     errors = []
     for issue in issues:
-        path = printable(issue.get("path") or "<root>")
+        path = printable(issue.get("path") or "")
         message = printable(str(issue.get("message") or "is not accepted").strip())
-        allowed = issue.get("allowedValues")
-        errors.append(OpenClawError(_where(path, message), message, _remedy(message, allowed)))
+        for where in _places(path, message):
+            if is_hosts(where):
+                remedy = f"The inventory does not write it. Remove it in that file, or write {dotted(where)}: null in gateway_settings."
+                errors.append(OpenClawError(f"{file}: {dotted(where)}", message, remedy))
+            else:
+                subject = ".".join(filter(None, ("gateway_settings", dotted(where))))
+                errors.append(OpenClawError(subject, message, _remedy(message, issue.get("allowedValues"))))
     return errors
 
 
-def _where(path: str, message: str) -> str:
-    unknown = re.search(r'Unrecognized keys?: "([^"]+)"', message)
-    keys = [] if path == "<root>" else [path]
-    return ".".join(["gateway_settings", *keys, *([unknown.group(1)] if unknown else [])])
+def _places(path: str, message: str) -> list[list[str]]:
+    """The keys that a finding is about: the path, with each unknown key below it."""
+    keys = path.split(".") if path not in ("", "<root>") else []
+    unknown = re.match(r'Unrecognized keys?: ((?:"[^"]+"(?:, )?)+)', message)
+    return [[*keys, name] for name in re.findall(r'"([^"]+)"', unknown.group(1))] if unknown else [keys]
 
 
 def _remedy(message: str, allowed: t.Any) -> str:

@@ -56,6 +56,12 @@ class Found(t.NamedTuple):
     journal: dict[str, t.Any]
 
     @property
+    def judged(self) -> bool:
+        """Whether this very file is the one that a release has judged last."""
+        notes = (self.journal, self.journal.get("pending", {}))
+        return not self.raw or digest(self.raw) in [note.get("judged") for note in notes]
+
+    @property
     def unremembered(self) -> bool:
         """Whether a person's JSON5 stands there that the journal does not know yet."""
         return (
@@ -167,6 +173,7 @@ _JOURNAL: dict[str, t.Any] = {
     "applied": dict,
     "secrets": [str],
     "validated_by": str,
+    "judged": str,
     "json5": {"sha256": str, "settings": dict},
     "pending": {
         "desired": dict,
@@ -175,6 +182,7 @@ _JOURNAL: dict[str, t.Any] = {
         "release": str,
         "earlier": [dict],
         "existed": bool,
+        "judged": str,
         "json5": dict,
     },
 }

@@ -17,7 +17,7 @@ description:
     waits for its first message, makes one authenticated call that must succeed and the same call with a random
     credential that must be refused, and looks at the certificate where O(url) is an https one. A status code alone is
     never taken as an answer.
-  - It starts no process of OpenClaw and changes nothing.
+  - It changes nothing, and starts a process of OpenClaw only for O(settings_file).
 notes:
   - The credential is read on the host from O(token_file). It is in no argument and in no result, and it is sent only to
     a server that has answered C(/startupz) as OpenClaw does, over TLS only when chain and name of its certificate are right.
@@ -135,6 +135,19 @@ options:
       - C(kind) C(tailscale), by the role P(clawops.openclaw.tailscale#role), is the host's node of a tailnet. One that was logged
         out, has expired or was removed makes the gateway V(degraded).
     type: path
+  settings_file:
+    description:
+      - Path on the host of the gateway's C(openclaw.json). A file that is not the one that M(clawops.openclaw.gateway_config) has had
+        judged last is judged by O(release); what that refuses makes the gateway V(degraded), since its next start will fail.
+      - Nothing is started for a file that has not changed. Needs O(owner) and O(release).
+    type: path
+  release:
+    description: Directory of the OpenClaw release that the gateway runs.
+    type: path
+  environment_variables:
+    description: The gateway's environment, for O(release).
+    type: dict
+    default: {}
   unit:
     description:
       - Name of the gateway's systemd unit. When the gateway cannot be reached, the reasons say what systemd knows about it.
@@ -213,6 +226,7 @@ checks:
     authenticated_call: passed
     wrong_credential: passed
     state: passed
+    settings: passed
     certificate: not_run
     client_certificate: not_run
     health_directory: not_run
@@ -259,10 +273,18 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _health as
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory as health_directory
 from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
+from ansible_collections.clawops.openclaw.plugins.module_utils import _runtime as runtime
+from ansible_collections.clawops.openclaw.plugins.module_utils import _settings as settings
 from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
-from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import SECRETS_LIMIT
+from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import (
+    SECRETS_LIMIT,
+    SETTINGS_LIMIT,
+    Paths,
+    digest,
+    read_journal,
+)
 
 # OpenClaw delays a refusal by up to 5 s.
 REFUSAL_DELAY = 6.0
@@ -292,6 +314,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "client_certificate_required": {"type": "bool", "default": False},
     "unit": {"type": "str"},
     "health_directory": {"type": "path"},
+    "settings_file": {"type": "path"},
+    "release": {"type": "path"},
+    "environment_variables": {"type": "dict", "default": {}},
 }
 
 
@@ -304,6 +329,22 @@ def read_token(path: str, name: str, owner: str | None) -> str:
     if content is None:
         raise OpenClawError(path, f"it cannot be read: {os.strerror(errno.ENOENT)}", "Correct token_file.")
     return health.credential(content, name)
+
+
+def settings_problems(params: t.Mapping[str, t.Any]) -> list[str] | None:
+    """What the next start would not take of a settings file that has changed since it was judged; ``None`` for any other."""
+    path, account = params["settings_file"], store.find_account(params["owner"])
+    try:
+        raw = store.read(path, account, SETTINGS_LIMIT)
+        journal = read_journal(Paths(path, ""), account)
+        if raw is None or journal.get("judged") == digest(raw):
+            return None
+        with store.staged(path, raw, account) as candidate:
+            release = runtime.Release(params["release"], account, params["environment_variables"])
+            issues, _warnings = release.validate(candidate)
+    except OpenClawError as error:
+        return [str(error)]
+    return [str(error) for error in settings.from_validation(issues, file=path, is_hosts=lambda _where: True)]
 
 
 def days_left(until: float) -> int:
@@ -392,7 +433,9 @@ class Gateway:
         return seen
 
     def look_once_more(self, seen: health.Observations) -> None:
-        """What the gateway answers with a delay, or counts as an attack, and is therefore asked only once."""
+        """What takes long, or counts as an attack, and is therefore asked only once."""
+        if self.params["settings_file"]:
+            seen.settings_problems = settings_problems(self.params)
         if health.is_started(seen.probes["startupz"]):
             # Where the right one is refused, it is shown already, and another would bring the lock-out nearer.
             refused = health.is_refused(seen.probes.get("authenticated_call"))
@@ -439,7 +482,11 @@ def refuse_useless_numbers(params: dict[str, t.Any]) -> None:
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENTS, required_together=[("client_cert", "client_key")], supports_check_mode=True)
+    module = AnsibleModule(
+        ARGUMENTS,
+        required_together=[("client_cert", "client_key"), ("settings_file", "release")],
+        supports_check_mode=True,
+    )
     try:
         refuse_useless_numbers(module.params)
         patience = health.Patience(**{name: module.params[name] for name in ("wait", "settle", "interval")})

@@ -221,7 +221,7 @@ def judge(params: Params, seen: Seen) -> tuple[list[OpenClawError], list[OpenCla
 
 def judge_packages(params: Params, seen: Seen) -> list[OpenClawError]:
     """Packages that lack something, and packages that are in the way."""
-    errors = []
+    errors: list[OpenClawError] = [*seen["_held"]]
     if params["package_source"] == "distribution" and params["rootless"] and params["distribution"] != "Debian":
         reason = f"docker.io of {params['distribution']} has no script that starts a rootless engine"
         remedy = (
@@ -233,7 +233,7 @@ def judge_packages(params: Params, seen: Seen) -> list[OpenClawError]:
         reason = f"it is installed, and cannot be beside {engine}"
         remedy = "Remove it, choose the other docker_source, or leave the engine that is there as it is with docker_state: unmanaged."
         errors.append(OpenClawError(f"The package {name}", reason, remedy))
-    return errors + seen["_held"]
+    return errors
 
 
 def judge_disk(params: Params, seen: Seen) -> list[OpenClawError]:

@@ -177,6 +177,12 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def release(programs: None) -> type[StandInRelease]:
+    """What stands in for every release."""
+    return StandInRelease
+
+
+@pytest.fixture
 def host(tmp_path: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host without settings; the gateway does not run."""
     host = Host(tmp_path)

@@ -136,7 +136,9 @@ def on_the_host(host: Host, worlds: Worlds) -> Iterator[tuple[dict[str, Any], ..
             applied, live = _merge.overlay(applied, ours), {**live, **ours}
         host.release.seen.clear()
         host.write(live)
-        host.journal.write_text(json.dumps({"applied": applied, "secrets": [], "validated_by": "2026.9.6"}))
+        judged = hashlib.sha256(host.settings.read_bytes()).hexdigest()
+        note = {"applied": applied, "secrets": [], "validated_by": "2026.9.6", "judged": judged}
+        host.journal.write_text(json.dumps(note))
         yield applied, desired, live, ours
 
 
@@ -297,17 +299,40 @@ def test_drift_is_reported_and_reverted(host: Host) -> None:
     assert without_provider(host.read()) == {"a": {"b": 1}, "c": 2}
 
 
+def test_a_file_that_somebody_changed_is_judged_again_and_the_hosts_own_keys_are_named_as_such(host: Host) -> None:
+    host.deploy(settings={"session": {"dmScope": "per-peer"}})
+    host.write({**host.read(), "session": {"dmScope": "per-peer", "idleMinutes": 60}, "meta": {"lastTouchedAt": "x"}})
+    host.release.issues[:] = [
+        {"path": "session", "message": 'Unrecognized keys: "idleMinutes", "dmScope"'},
+        {"path": "meta.lastTouchedAt", "message": "Invalid"},
+    ]
+    before = host.tree()
+    with pytest.raises(OpenClawError) as refused:
+        host.run(settings={"session": {"dmScope": "per-peer"}})
+    told = str(refused.value)
+    remedy = "The inventory does not write it. Remove it in that file, or write {}: null in gateway_settings."
+    for key in ("session.idleMinutes", "meta.lastTouchedAt"):
+        assert f"{host.settings}: {key}: " in told
+        assert remedy.format(key) in told
+    assert "gateway_settings.session.dmScope: Unrecognized" in told
+    assert host.tree() == before
+    # null is the way out.
+    host.release.issues.clear()
+    host.run(settings={"session": {"dmScope": "per-peer", "idleMinutes": None}, "meta": {"lastTouchedAt": None}})
+    assert (host.read()["session"], host.read()["meta"]) == ({"dmScope": "per-peer"}, {})
+
+
 def test_drift_is_reported_and_kept_where_that_is_desired(host: Host) -> None:
     host.deploy(settings={"a": {"b": 1}, "c": 2})
     live = host.read()
     live["a"]["b"] = 9
     del live["c"]
     host.write(live)
-    before = host.tree()
-    for _ in range(2):
+    before = host.settings.read_bytes(), host.secrets.read_bytes()
+    for judged in (True, False):
         result = host.run(settings={"a": {"b": 1}, "c": 2}, drift="keep")
-        assert (result["changed"], result["drift"]) == (False, ["a.b", "c"])
-    assert host.tree() == before
+        assert (result["changed"], result["drift"], result["validated"]) == (False, ["a.b", "c"], judged)
+    assert (host.settings.read_bytes(), host.secrets.read_bytes()) == before
 
 
 def test_kept_drift_outlives_another_change(host: Host) -> None:
@@ -1183,7 +1208,7 @@ def test_what_is_not_settled_is_due_without_a_change(host: Host, prepare: Callab
     host.release.seen.clear()
     assert preview(host, **GIVEN)["due"] is True
     assert host.tree() == before
-    assert len(host.release.seen) == (prepare is unvalidated)
+    assert len(host.release.seen) == (prepare in (unvalidated, rewritten))
     host.deploy(**GIVEN)
     assert preview(host, **GIVEN)["due"] is False
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _peer
+from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _peer
 
 UNIT = "openclaw-gateway.service"
 # A line of /proc/net/tcp: number, local, remote, state, queues, timer, retransmissions, uid, timeout, inode.
@@ -133,7 +133,7 @@ def test_a_server_that_never_accepts_is_waited_for_until_the_deadline(monkeypatc
 
 def test_the_unit_of_a_process_is_its_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: dict[str, Any] = {"/proc/12/cgroup": f"0::/system.slice/{UNIT}\n"}
-    monkeypatch.setattr(_peer._host, "read_text", lambda path: texts.get(path, ""))
+    monkeypatch.setattr(_host, "read_text", lambda path: texts.get(path, ""))
     assert _peer._unit(12) == UNIT
     # A user's systemd may name a service of its own like the gateway.
     texts["/proc/12/cgroup"] = f"0::/user.slice/user-997.slice/user@997.service/app.slice/{UNIT}\n"

@@ -115,6 +115,8 @@ def test_every_retired_key_is_found(key: _settings.RetiredKey) -> None:
     [
         pytest.param({"meta": {}}, ["meta"], id="meta"),
         pytest.param({"wizard": None}, ["wizard"], id="wizard-even-its-absence"),
+        pytest.param({"meta": {"lastTouchedAt": None}}, [], id="a-key-of-it-that-goes"),
+        pytest.param({"meta": {"a": None, "b": 1}}, ["meta"], id="a-key-of-it-that-goes-and-one-that-comes"),
         pytest.param({"agents": {"meta": 1}}, [], id="the-same-name-further-down"),
         pytest.param({"a": {"token": "__OPENCLAW_REDACTED__"}}, ["a.token"], id="what-openclaw-shows-for-a-secret"),
         pytest.param({"a": [{"b": MASK}]}, ["a.0.b"], id="what-we-show-for-a-secret"),
@@ -220,9 +222,9 @@ def test_an_odd_environment_in_the_settings_defines_nothing(env: Any) -> None:
             id="an-unknown-key-at-the-named-root",
         ),
         pytest.param(
-            {"path": "cron", "message": 'Unrecognized keys: "retry", "again"'},
+            {"path": "cron", "message": 'Unrecognized keys: "retry"'},
             "gateway_settings.cron.retry",
-            'Unrecognized keys: "retry", "again"',
+            'Unrecognized keys: "retry"',
             "Correct the spelling or remove it: 'openclaw config schema' lists what this release knows.",
             id="unknown-keys",
         ),
@@ -259,6 +261,12 @@ def test_an_odd_environment_in_the_settings_defines_nothing(env: Any) -> None:
 def test_from_validation(issue: dict[str, Any], subject: str, reason: str, remedy: str) -> None:
     [error] = _settings.from_validation([issue])
     assert (error.subject, error.reason, error.remedy) == (subject, reason, remedy)
+
+
+def test_from_validation_tells_of_each_unknown_key() -> None:
+    issues = [{"path": "cron", "message": 'Unrecognized keys: "retry", "again"'}]
+    subjects = [error.subject for error in _settings.from_validation(issues)]
+    assert subjects == ["gateway_settings.cron.retry", "gateway_settings.cron.again"]
 
 
 # ---- what is a secret ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -172,6 +173,7 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
         "health_directory",
         "mtls",
         "expiry",
+        "settings",
         "state",
         "tailnet",
     }
@@ -496,7 +498,7 @@ def test_the_gateway_is_looked_at_through_its_mtls_proxy_as_well(look, described
     with standing_in(described.context) as proxy:
         result = look(health_directory=described.write(proxy.server_address[1]))
     assert (result["verdict"], result["reasons"]) == ("healthy", [])
-    assert [name for name, how in result["checks"].items() if how != "passed"] == ["state", "tailnet"]
+    assert [name for name, how in result["checks"].items() if how != "passed"] == ["state", "settings", "tailnet"]
     figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "ca", "clients")}
     assert figures == {"certificate": 39, "ca": 99, "clients": 29}
     assert proxy.asked("/tools/invoke") == 1  # a wrong credential is not tried twice
@@ -694,3 +696,55 @@ def test_a_gateway_that_names_without_end_what_fails_is_cut_short(look, gateway)
     [reason] = look(fail_on="never")["reasons"]
     assert reason.isprintable()
     assert len(reason) < 1500
+
+
+# ---- the settings file that the next start reads -------------------------------------------------------------
+
+
+@pytest.fixture
+def changed_settings(tmp_path: Path, programs: None) -> Path:
+    """Settings that somebody has changed since they were judged."""
+    path = tmp_path / "lib/openclaw.json"
+    path.parent.mkdir()
+    path.write_text('{"session": {"idleMinutes": 60}}')
+    path.with_name("openclaw.json.applied").write_text(json.dumps({"judged": "0" * 64}))
+    return path
+
+
+def test_settings_that_the_next_start_refuses_are_told_while_the_gateway_runs_on(look, changed_settings, release):
+    release.issues[:] = [{"path": "session", "message": 'Unrecognized key: "idleMinutes"'}]
+    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current", fail_on="never")
+    assert (result["verdict"], result["checks"]["settings"]) == ("degraded", "failed")
+    [reason] = result["reasons"]
+    assert reason.startswith(f"The next start will fail. {changed_settings}: session.idleMinutes: Unrecognized key")
+    assert "write session.idleMinutes: null in gateway_settings" in reason
+    assert sorted(path.name for path in changed_settings.parent.iterdir()) == [
+        "openclaw.json",
+        "openclaw.json.applied",
+    ]
+
+
+def test_the_keys_are_named_too_when_the_gateway_is_down_for_them(look, nowhere, changed_settings, release):
+    release.issues[:] = [{"path": "session", "message": 'Unrecognized key: "idleMinutes"'}]
+    result = look(url=nowhere, settings_file=str(changed_settings), release="/opt/x/current", fail_on="never")
+    assert result["verdict"] == "unreachable"
+    assert any("session.idleMinutes" in reason for reason in result["reasons"])
+
+
+def test_changed_settings_that_the_release_takes_are_fine(look, changed_settings, release):
+    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current")
+    assert (result["verdict"], result["checks"]["settings"]) == ("healthy", "passed")
+
+
+def test_settings_that_were_judged_start_no_process(look, changed_settings, release):
+    digest = hashlib.sha256(changed_settings.read_bytes()).hexdigest()
+    changed_settings.with_name("openclaw.json.applied").write_text(json.dumps({"judged": digest}))
+    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current")
+    assert (result["verdict"], result["checks"]["settings"], release.seen) == ("healthy", "not_run", [])
+
+
+def test_settings_that_cannot_be_read_are_a_finding(look, changed_settings):
+    changed_settings.unlink()
+    changed_settings.symlink_to("/etc/passwd")
+    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current", fail_on="never")
+    assert "it is a symbolic link" in result["reasons"][0]
