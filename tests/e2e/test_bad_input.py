@@ -182,12 +182,9 @@ LIVE_ROWS = [
         id="version-that-does-not-exist",
     ),
     pytest.param(
-        {"gateway_version": "2026.1.28"},
-        (
-            "gateway_version 2026.1.28: is not safe: CVE-2026-25253",
-            "Use 2026.1.29 or newer; gateway_allow_unsafe_version: true",
-        ),
-        id="unsafe-version",
+        {"gateway_version": "2026.7.1-2"},
+        ("gateway_version 2026.7.1-2: is too old: it has no /startupz", "Use 2026.8.2 or newer."),
+        id="version-that-is-too-old",
     ),
 ]
 
@@ -207,15 +204,6 @@ def test_a_bad_value_is_refused_and_the_gateway_goes_on(
 def test_a_retired_snippet_that_the_release_still_takes_is_applied(gateway: Gateway) -> None:
     agent = gateway.host.settings()["agents"]["list"][0]
     assert agent == SANDBOX["agents"]["list"][0]
-
-
-def test_an_unsafe_version_that_the_operator_insists_on_is_only_warned_of(gateway: Gateway, tmp_path: Path) -> None:
-    # The registry has no other version that is old enough.
-    desired = {"gateway_version": "0.0.1", "gateway_allow_unsafe_version": True}
-    with untouched(gateway.host):
-        run = site(tmp_path, gateway.host, desired, "--check")
-    assert run.status == 0, run.output
-    assert squeezed("gateway_version 0.0.1: is not safe: CVE-2026-25253") in message(run, "WARNING")
 
 
 # ---- what stands in the way on the host ----------------------------------------------------------------

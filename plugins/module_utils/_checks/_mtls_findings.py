@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 
@@ -126,6 +127,17 @@ def ports(params: Params, listeners: t.Mapping[int, str], sites: t.Sequence[Site
                 remedy = "Take default_server out of it, or choose another mtls_port."
                 found.append(OpenClawError(f"mtls_port {port}", reason, remedy))
     return found
+
+
+def include(params: Params, unread: str) -> list[OpenClawError]:
+    """An nginx.conf of the operator's that does not read the mTLS proxy's file.
+
+    :param unread: its path; empty where it does.
+    """
+    folder = os.path.dirname(params["site"])
+    reason = f"it includes no file of {folder}, so nginx would not serve the mTLS proxy"
+    remedy = f"Add 'include {folder}/*.conf;' to its http block."
+    return [OpenClawError(unread, reason, remedy)] if unread else []
 
 
 def unsigned(params: Params, store: stores.Store, now: float) -> list[OpenClawError]:

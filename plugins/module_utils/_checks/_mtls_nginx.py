@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
+import glob
 import os
 import pathlib
 import re
@@ -22,6 +25,8 @@ MARKER = "/etc/openclaw/nginx"
 # nginx is told after the files are written; the kernel counts a process's beginning in whole seconds from a boot that it
 # knows to a second.
 _SLACK = 2.0
+# Files that nginx.conf may include, directly or not, before we give up.
+_INCLUDED = 200
 
 Params = t.Mapping[str, t.Any]
 
@@ -69,6 +74,30 @@ def other_sites(host: Host, params: Params) -> list[Site]:
     return [Site(path, re.sub(r"#.*", "", host.text(path))) for path in sorted(paths) if path != params["site"]]
 
 
+def unread(host: Host, params: Params) -> str:
+    """nginx.conf, where it is there and reads no file in the place of ours; empty otherwise.
+
+    What ``nginx -T`` would show, without a process, which an nginx with a broken configuration would not even begin with.
+    """
+    etc = pathlib.Path(params["site"]).parent.parent
+    main = str(etc / "nginx.conf")
+    waiting, read = [main], set[str]()
+    while waiting and len(read) < _INCLUDED:
+        path = waiting.pop()
+        if path in read:
+            continue
+        read.add(path)
+        text = re.sub(r"#.*", "", host.text(path))
+        if path == main and not text.strip():
+            return ""
+        for words in re.findall(r"^\s*include\s+([^;]+);", text, re.MULTILINE):
+            pattern = os.path.join(etc, words.strip("\"' "))
+            if fnmatch.fnmatch(params["site"], pattern):
+                return ""
+            waiting += glob.glob(pattern)
+    return main
+
+
 def other_listeners(host: Host, params: Params) -> dict[int, str]:
     """What has a port of the mTLS proxy and is not nginx, in words, by port."""
     sockets = [each for each in host.listeners if each.port in params["ports"]]
@@ -88,14 +117,12 @@ def other_listeners(host: Host, params: Params) -> dict[int, str]:
 
 def sockets_of(pid: int) -> set[str]:
     """The inodes of a process's sockets."""
-    found = set()
-    try:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-            found.add(target.removeprefix("socket:[").removesuffix("]"))
-    except OSError:
-        pass  # it has ended meanwhile
+    folder, found = f"/proc/{pid}/fd", set()
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):  # it has closed this one meanwhile
+                found.add(os.readlink(f"{folder}/{name}").removeprefix("socket:[").removesuffix("]"))
     return found
 
 
-__all__ = ("MARKER", "UNIT", "Site", "look", "other_listeners", "other_sites")
+__all__ = ("MARKER", "UNIT", "Site", "look", "other_listeners", "other_sites", "unread")

@@ -30,7 +30,7 @@ def desired_release(module: AnsibleModule | None, params: t.Mapping[str, t.Any])
         if package:
             return {"version": version, "installed": True, "engines": _release.node_engines(package) or ""}
         # One that will be refused is not asked for: whether the registry still has it changes nothing.
-        if version in known or is_unsafe(params, version):
+        if version in known or is_too_old(params, version):
             return {"version": version, "installed": False, "engines": known.get(version, "")}
     npm = module.get_bin_path("npm") if module else None
     if module is None or npm is None:
@@ -55,9 +55,9 @@ def installed_package(releases: str, version: str) -> dict[str, t.Any]:
     return package if _release.is_finished(version, marker, package) and _release.is_whole(release) else {}
 
 
-def is_unsafe(params: t.Mapping[str, t.Any], version: str) -> bool:
-    """Whether the release is known not to be safe, and the operator has not insisted on it."""
-    return not params["allow_unsafe_version"] and _versions.is_older(version, params["minimum_safe"]["version"])
+def is_too_old(params: t.Mapping[str, t.Any], version: str) -> bool:
+    """Whether the release is one that this collection does not install."""
+    return _versions.is_older(version, params["minimum"]["version"])
 
 
 def ask_registry(module: AnsibleModule, registry: str, npm: str, *words: str) -> t.Any:
@@ -82,4 +82,4 @@ def unknown_version(version: str, versions: list[str]) -> OpenClawError:
     )
 
 
-__all__ = ("desired_release", "is_unsafe")
+__all__ = ("desired_release", "is_too_old")

@@ -41,7 +41,7 @@ OPTIONS: dict[str, t.Any] = {
     # The desired release, exact, or "latest", which is resolved to an exact one.
     "version": {"type": "str", "required": True},
     # The oldest release that may be installed, and why.
-    "minimum_safe": {
+    "minimum": {
         "type": "dict",
         "required": True,
         "options": {
@@ -49,7 +49,6 @@ OPTIONS: dict[str, t.Any] = {
             "reasons": {"type": "list", "elements": "str", "required": True},
         },
     },
-    "allow_unsafe_version": {"type": "bool", "default": False},
     # engines.node of releases known beforehand, by version.
     "known_engines": {"type": "dict", "default": {}},
     "port": {"type": "int", "required": True},
@@ -343,14 +342,12 @@ def judge_host(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> Fi
     """What of the host and the release speaks against the gateway."""
     errors: list[OpenClawError] = []
     warnings: list[OpenClawError] = []
-    safe = params["minimum_safe"]
+    oldest = params["minimum"]
     known = seen["version"] != "latest" and not seen["_unknown_release"]
-    if known and _versions.is_older(seen["version"], safe["version"]):
-        remedy = f"Use {safe['version']} or newer; gateway_allow_unsafe_version: true installs it all the same."
-        finding = OpenClawError(
-            f"gateway_version {seen['version']}", f"is not safe: {'; '.join(safe['reasons'])}", remedy
-        )
-        (warnings if params["allow_unsafe_version"] else errors).append(finding)
+    if known and _versions.is_older(seen["version"], oldest["version"]):
+        reason = f"is too old: {'; '.join(oldest['reasons'])}"
+        remedy = f"Use {oldest['version']} or newer."
+        errors.append(OpenClawError(f"gateway_version {seen['version']}", reason, remedy))
     if seen["memory_mb"] < params["memory"]["recommended"]:
         short = seen["memory_mb"] < params["memory"]["minimum"]
         reason = f"{seen['memory_mb']} MiB; an idle gateway takes about 950 MiB, {params['memory']['recommended']} MiB is the least to run one well"

@@ -78,6 +78,7 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         "_now": time.time(),
         "_store": stores.read(host, params),
         "_sites": sites,
+        "_unread": nginx.unread(host, params) if "nginx" in host.packages else "",
         "_site": host.text(params["site"]),
         "_listeners": nginx.other_listeners(host, params),
         "_files": {path: _files.look(path) for path in managed_paths(params)},
@@ -103,6 +104,7 @@ def judge(params: Params, seen: Seen) -> tuple[list[OpenClawError], list[OpenCla
         *findings.days(params),
         *findings.ca(params, store, now),
         *findings.ports(params, seen["_listeners"], seen["_sites"]),
+        *findings.include(params, seen["_unread"]),
     ]
     return errors, [*findings.unsigned(params, store, now), *findings.orphaned(params, store, now)]
 

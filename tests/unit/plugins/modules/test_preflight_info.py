@@ -65,7 +65,7 @@ def gateway(tmp_path: Path) -> dict[str, Any]:
     }
     return {
         "version": "2026.9.6",
-        "minimum_safe": {"version": "2026.1.29", "reasons": ["x"]},
+        "minimum": {"version": "2026.1.29", "reasons": ["x"]},
         "known_engines": {"2026.9.6": "x"},
         "port": 1,
         "unit": "clawops-stand-in.service",
@@ -171,7 +171,7 @@ def test_the_example_runs(run: Run) -> None:
     [task] = yaml.safe_load(preflight_info.EXAMPLES)
     [(check, params)] = task["clawops.openclaw.preflight_info"]["checks"].items()
     result = run({check: {**params, "host": "vps1"}})
-    assert result["found"] == {check: {"due": {}}}
+    assert result["found"] == {check: {"brought": {}, "due": {}}}
     assert set(params) == {name for name, option in _checks.ROLES[check].OPTIONS.items() if option.get("required")}
 
 

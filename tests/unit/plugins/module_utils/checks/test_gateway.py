@@ -40,7 +40,7 @@ VERSION = "2026.9.6"
 REAL_RELEASE = _runtime.Release
 PARAMETERS: dict[str, Any] = {
     "version": VERSION,
-    "minimum_safe": {"version": "2026.1.29", "reasons": ["CVE-2026-25253", "another one"]},
+    "minimum": {"version": "2026.1.29", "reasons": ["CVE-2026-25253", "another one"]},
     "known_engines": {VERSION: ">=24.16.0 <25 || >=26.1.0"},
     "port": 1,
     "unit": UNIT,
@@ -215,25 +215,17 @@ def test_a_release_that_nothing_could_install_is_refused(
             {"version": "2026.1.28"},
             "error",
             "gateway_version 2026.1.28",
-            "is not safe: CVE-2026-25253; another one",
+            "is too old: CVE-2026-25253; another one",
             "Use 2026.1.29 or newer",
-            id="an-unsafe-version",
+            id="a-version-that-is-too-old",
         ),
         pytest.param(
             {"version": "2026.1.29-beta.1"},
             "error",
             "gateway_version 2026.1.29-beta.1",
-            "is not safe",
-            "gateway_allow_unsafe_version: true",
-            id="a-preview-of-the-first-safe-version",
-        ),
-        pytest.param(
-            {"version": "2026.1.28", "allow_unsafe_version": True},
-            "warning",
-            "gateway_version 2026.1.28",
-            "is not safe",
-            "Use 2026.1.29 or newer",
-            id="an-unsafe-version-that-the-operator-insists-on",
+            "is too old",
+            "Use 2026.1.29 or newer.",
+            id="a-preview-of-the-oldest-version",
         ),
         pytest.param(
             {"memory_mb": 1199},
@@ -698,19 +690,12 @@ def test_what_is_no_version_is_refused(check: Check) -> None:
     assert "version '2026.9': it is not an exact version of OpenClaw." in error
 
 
-def test_an_unsafe_release_is_refused_without_asking_the_registry(check: Check, npm: Callable[[Answers], None]) -> None:
-    npm({})
-    [error] = check(version="2026.1.28").errors
-    assert "gateway_version 2026.1.28: is not safe: CVE-2026-25253; another one. Use 2026.1.29 or newer" in error
-
-
-def test_an_unsafe_release_that_the_operator_insists_on_is_warned_of(
+def test_a_release_that_is_too_old_is_refused_without_asking_the_registry(
     check: Check, npm: Callable[[Answers], None]
 ) -> None:
-    npm({"view --json openclaw@2026.1.28 version engines": (0, '"2026.1.28"', "")})
-    answer = check(version="2026.1.28", allow_unsafe_version=True)
-    assert answer.errors == []
-    assert subjects(answer.warnings) == ["gateway_version 2026.1.28"]
+    npm({})
+    [error] = check(version="2026.1.28").errors
+    assert "gateway_version 2026.1.28: is too old: CVE-2026-25253; another one. Use 2026.1.29 or newer" in error
 
 
 # ---- the settings ----------------------------------------------------------------------------------------

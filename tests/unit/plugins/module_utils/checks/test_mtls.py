@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -678,3 +679,44 @@ def test_the_list_that_is_kept_is_the_one_that_is_there(host: Machine, look: Loo
     kept = look()["lists"][0]["keep"]
     assert kept == text
     assert x509.load_pem_x509_crl(kept.encode())[0].serial_number == 9
+
+
+# ---- an nginx of the operator's --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("main", "included"),
+    [
+        pytest.param("http {\n  include conf.d/*.conf;\n}\n", None, id="relative"),
+        pytest.param("http {\n  include {etc}/conf.d/*.conf;\n}\n", None, id="absolute"),
+        pytest.param('http { }\ninclude "more/*.inc";\n', "include conf.d/*.conf;\n", id="by-another-file"),
+        pytest.param("", None, id="no-file-yet"),
+    ],
+)
+def test_an_nginx_that_reads_the_place_of_our_file_is_fine(
+    host: Machine, look: Look, main: str, included: str | None
+) -> None:
+    host.whole()
+    etc = host.site.parent.parent
+    (etc / "nginx.conf").write_text(main.replace("{etc}", str(etc)))
+    if included:
+        (etc / "more").mkdir()
+        (etc / "more/a.inc").write_text(included)
+    look()
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        pytest.param("http {\n  include sites/*;\n}\n", id="another-place"),
+        pytest.param("http {\n  # include conf.d/*.conf;\n}\n", id="in-a-comment"),
+        pytest.param("http {\n  include nginx.conf;\n}\n", id="itself"),
+    ],
+)
+def test_an_nginx_that_does_not_read_it_is_refused(host: Machine, look: Look, main: str) -> None:
+    host.whole()
+    folder = host.site.parent
+    (folder.parent / "nginx.conf").write_text(main)
+    with pytest.raises(Refused, match=re.escape(f"nginx.conf: it includes no file of {folder}")) as refused:
+        look()
+    assert f"Add 'include {folder}/*.conf;' to its http block." in str(refused.value)
