@@ -42,8 +42,11 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._settings_plan im
     report,
     unfinished,
 )
+from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_object
 
 _DEFAULT_PORT = 18789
+# How often settings are written that a start of OpenClaw takes back.
+_WRITES = 3
 _SECRETS_MODE = 0o400
 _SETTINGS_MODE = 0o600
 
@@ -78,7 +81,7 @@ def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
     shared = check_mode or not os.path.isdir(os.path.dirname(paths.settings))
     with contextlib.nullcontext() if shared else _store.alone(paths.settings, timeout=params["timeout"]):
         if params["state"] == "confirmed":
-            return confirm(paths, account, check_mode=check_mode)
+            return confirm(params, paths, account, check_mode=check_mode)
         if params["state"] == "rolled_back":
             return roll_back(paths, account, check_mode=check_mode)
         return ensure(params, paths, account, check_mode=check_mode)
@@ -358,13 +361,56 @@ def roll_back(paths: Paths, account: _store.Account | None, *, check_mode: bool)
     return {"changed": changed, "pending": bool(note) and not changed, "notes": []}
 
 
-def confirm(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
-    """Note that an unconfirmed change is in force."""
+def confirm(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Note that an unconfirmed change is in force, and bring it into force where a start has taken it back."""
     note = read_journal(paths, account).get("pending")
+    notes = []
     if note and not check_mode:
+        if write_again(params, paths, account):
+            notes.append(
+                "OpenClaw had taken the former settings back at its start: the new ones were written again, and are in force."
+            )
         settle(paths, account, note, note["json5"])
-    # Only our own note changes, nothing that the gateway reads.
-    return {"changed": False, "pending": bool(note) and check_mode, "notes": []}
+    # Otherwise only our own note changes, nothing that the gateway reads.
+    return {"changed": bool(notes), "pending": bool(note) and check_mode, "notes": notes}
+
+
+def write_again(params: Params, paths: Paths, account: _store.Account | None) -> bool:
+    """Write what is desired once more, where a start of OpenClaw has replaced it; whether it had.
+
+    Since 2026.9 a start compares the file with the last good one and silently takes that one back where the new one is much
+    smaller, or lacks ``meta``. What a running gateway reads becomes the last good one (docs/openclaw.md).
+    """
+    for attempt in range(_WRITES):
+        raw = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
+        journal = read_journal(paths, account)
+        note = journal.get("pending")
+        if note is None or digest(raw) == note["judged"] or not is_json(raw):
+            return attempt > 0
+        live = parse_object(raw)
+        settings = live
+        for before in (*unfinished(journal), journal.get("applied", {})):
+            settings = _merge.merge(applied=before, desired=note["desired"], live=settings)
+        keys = _merge.differing(live, settings)
+        if not keys:
+            return attempt > 0  # it has only added keys of its own
+        found = Found(live, raw, {}, journal)
+        gateway = running_gateway(params, paths, account, found)
+        content = _store.dump(settings)
+        _store.write(paths.journal, _store.dump({**journal, "pending": {**note, "judged": digest(content)}}), account)
+        _store.write(paths.settings, content, account, _SETTINGS_MODE)
+        if gateway:
+            restart = _settings.reload_kind(keys, settings) == "restart"
+            port = _merge.lookup(settings, ("gateway", "port"))
+            try:
+                gateway.take(content, port=port, restart=restart, timeout=params["timeout"])
+            except _runtime.Rejected as words:
+                reason = f"a start of OpenClaw took the former settings back, and the gateway did not take these again: {words}"
+                raise OpenClawError(paths.settings, reason, "Correct the change in the inventory.") from None
+    reason = (
+        f"OpenClaw has taken the former settings back {_WRITES} times (its log: 'Config auto-restored from backup')"
+    )
+    raise OpenClawError(paths.settings, reason, "Set gateway_settings_readonly to true, which keeps it from that.")
 
 
 def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.Any], settings: Settings) -> None:

@@ -40,7 +40,8 @@ options:
   state:
     description:
       - V(present) brings the settings in sync.
-      - V(confirmed) notes that a gateway that was started after an unconfirmed change works with it.
+      - V(confirmed) notes that a gateway that was started after an unconfirmed change works with it. Settings that its start has
+        taken back, as OpenClaw does where they are much smaller than the last good ones, are written again, and the gateway takes them.
       - V(rolled_back) puts the previous settings and secrets back after an unconfirmed change.
     type: str
     choices: [present, confirmed, rolled_back]

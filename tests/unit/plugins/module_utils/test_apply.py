@@ -885,6 +885,44 @@ def test_confirming_is_no_change_and_may_be_repeated(host: Host) -> None:
     assert host.read(host.journal)["secrets"] == ["TOKEN"]
 
 
+def taken_back(host: Host, **before: Any) -> None:
+    """A start of OpenClaw replaces what was written by the last settings that it took for good, and adds a key of its own."""
+    host.write({**host.read(), **before, "meta": {"lastTouchedVersion": "2026.9.6"}})
+
+
+def test_settings_that_a_start_has_taken_back_are_written_again(host: Host) -> None:
+    large = {**SERVING, "a": {str(number): number for number in range(50)}}
+    host.deploy(settings=large)
+    host.run(settings={**SERVING, "b": 1})
+    taken_back(host, a=large["a"], b=None)
+    host.gateway.serves = True
+    result = host.run(state="confirmed")
+    assert (result["changed"], result["pending"]) == (True, False)
+    assert "OpenClaw had taken the former settings back at its start" in result["notes"][0]
+    assert host.read() == {**host.read(), **SERVING, "b": 1, "meta": {"lastTouchedVersion": "2026.9.6"}}
+    assert "a" not in host.read()
+    assert [event for event, *_ in host.gateway.seen] == ["take"]
+    again = host.run(settings={**SERVING, "b": 1})
+    assert (again["changed"], again["pending"]) == (False, False)
+
+
+def test_a_start_that_adds_keys_of_its_own_has_taken_nothing_back(host: Host) -> None:
+    host.run(settings={**SERVING, "b": 1})
+    taken_back(host)
+    assert host.run(state="confirmed")["changed"] is False
+    assert host.gateway.seen == []
+
+
+def test_settings_that_are_taken_back_again_and_again_are_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.deploy(settings={**SERVING, "a": 1})
+    host.run(settings={**SERVING, "a": 2})
+    taken_back(host, a=1)
+    host.gateway.serves = True
+    monkeypatch.setattr(host.gateway, "take", lambda *_given, **_named: taken_back(host, a=1))
+    with pytest.raises(OpenClawError, match=r"has taken the former settings back 3 times.*gateway_settings_readonly"):
+        host.run(state="confirmed")
+
+
 def test_a_failed_first_attempt_leaves_no_keys_of_its_own_behind(host: Host) -> None:
     host.run(settings={"a": 1, "wrong": {"x": 1}}, secrets={"WRONG": "w" * 20})
     host.deploy(settings={"a": 1}, secrets={"RIGHT": "r" * 20})
