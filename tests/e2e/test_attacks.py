@@ -79,6 +79,35 @@ def test_a_thief_on_the_gateways_port_is_sent_no_credential(gateway: Gateway, ac
     assert squeezed(f"has the port, no process of {lab.UNIT}") in message(run), run.output
 
 
+def test_behind_the_mtls_proxy_no_other_account_answers_from_the_gateways_port(gateway: Gateway, tmp_path: Path) -> None:
+    host = gateway.host
+    where = lab.inventory(tmp_path, {HOST: {}}, mtls_state="present")
+    run = lab.play("site", where)
+    assert run.status == 0, run.output
+    assert host.serves()
+    # As a client would, whose token nginx passes on.
+    client = "cd /etc/openclaw/main/mtls/clients/health/current && curl -sk --cert cert.pem --key key.pem -m 5"
+    asked = f"{client} -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer a-clients-token' https://$(hostname -i | cut -d' ' -f1)/tools/invoke"
+    host.run(f"systemctl stop {lab.UNIT}; rm -f {HEARD}; cat > /var/tmp/thief.py", stdin=THIEF)
+    try:
+        host.run(f"systemd-run --quiet --unit=thief --uid=nobody python3 /var/tmp/thief.py {HEARD} {lab.VERSION}")
+        host.eventually("ss -ltn | grep -q 127.0.0.1:18789")
+        assert host.run(asked, check=False) in ("502", "504", "000")
+        assert host.run(f"cat {HEARD}", check=False) == ""
+        # Whoever loads the host's own rules anew takes ours away and brings them back.
+        host.run("systemctl restart nftables")
+        assert host.run(asked, check=False) in ("502", "504", "000")
+        assert host.run(f"cat {HEARD}", check=False) == ""
+    finally:
+        host.run(f"systemctl stop thief; systemctl start {lab.UNIT}")
+        host.wait_until_serving()
+    again = lab.play("site", where)
+    assert (again.status, again.changed(HOST)) == (0, 0), again.output
+    gone = lab.play("site", lab.inventory(tmp_path, {HOST: {}}, mtls_state="absent"))
+    assert gone.status == 0, gone.output
+    assert "openclaw" not in host.run("nft list tables")
+
+
 def test_the_account_can_have_no_jobs_for_later(gateway: Gateway, tmp_path: Path) -> None:
     host = gateway.host
     host.run("apt-get install -y -qq --no-install-recommends cron at")
