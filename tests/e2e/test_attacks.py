@@ -79,7 +79,9 @@ def test_a_thief_on_the_gateways_port_is_sent_no_credential(gateway: Gateway, ac
     assert squeezed(f"has the port, no process of {lab.UNIT}") in message(run), run.output
 
 
-def test_behind_the_mtls_proxy_no_other_account_answers_from_the_gateways_port(gateway: Gateway, tmp_path: Path) -> None:
+def test_behind_the_mtls_proxy_no_other_account_answers_from_the_gateways_port(
+    gateway: Gateway, tmp_path: Path
+) -> None:
     host = gateway.host
     where = lab.inventory(tmp_path, {HOST: {}}, mtls_state="present")
     run = lab.play("site", where)

@@ -454,7 +454,12 @@ def put_back(host: lab.Host) -> Iterator[None]:
     assert host.serves()
 
 
-def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back(gateway: Gateway, tmp_path: Path) -> None:
+def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back_and_the_token_that_it_took_before(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    former = gateway.host.token()
+    changes = {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}, "gateway_token": "n" * 40}
     with put_back(gateway.host):
-        run = site(tmp_path, gateway.host, {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}})
+        run = site(tmp_path, gateway.host, changes)
+    assert gateway.host.accepts(former)
     assert_refused(run, ("What ran before was put back and is healthy.",))
