@@ -108,6 +108,38 @@ def test_before_the_lists_are_read_a_dry_run_only_predicts_an_installation(decid
     assert not unknown(common_apt_read_archive=True, ansible_check_mode=False)
 
 
+def test_what_a_role_has_brought_is_what_was_not_there_before_and_what_it_noted_earlier(decide: Decide) -> None:
+    given = {
+        "common_apt_packages": ["docker-ce=5:27*", "docker-ce-cli", "uidmap>=1"],
+        "common_apt_present": ["docker-ce"],
+    }
+    assert sorted(decide("common", "__common_apt_new", **given)) == ["docker-ce-cli", "uidmap"]
+    found = {"found": {"common": {"brought": {"docker": ["uidmap"]}}}}
+    owned = {"common_preflight": found, "common_apt_owner": "docker"}
+    assert decide("common", "__common_apt_brought", **owned) == ["uidmap"]
+    assert decide("common", "__common_apt_brought", **{**owned, "common_apt_owner": "mtls"}) == []
+
+
+def test_a_source_that_cannot_be_read_is_told_in_apts_words(decide: Decide) -> None:
+    lines = [
+        "W: Some index files failed",
+        "E: The repository 'http://gone stable Release' does not have a Release file.",
+    ]
+    assert decide("common", "__common_apt_unread", __common_apt_read={"rc": 100, "stderr_lines": lines}) == lines[1:]
+    assert decide("common", "__common_apt_unread", __common_apt_read={"rc": 0, "stderr_lines": lines}) == []
+    assert decide("common", "__common_apt_unread", __common_apt_read={"skipped": True}) == []
+
+
+def test_a_node_that_somebody_else_installed_is_not_removed(decide: Decide) -> None:
+    def removes(*brought: str) -> bool:
+        found = {"found": {"common": {"brought": {"tailscale": [*brought]}}, "tailscale": {}}}
+        given = {"common_preflight": found, "__tailscale_is_first": True, "__tailscale_is_last": True}
+        return bool(decide("tailscale", "__tailscale_removes_node", **given))
+
+    assert removes("tailscale")
+    assert not removes()
+
+
 def test_of_a_source_that_goes_the_list_and_the_folder_of_keys_stay(decide: Decide) -> None:
     source = {"name": "x", "uri": "https://x.example/", "suite": "y", "key": "https://x.example/key"}
     removed = decide("common", "__common_apt_removed", common_apt_repository=source, common_apt_pin={})
