@@ -82,7 +82,7 @@ def test_an_engine_that_was_there_before_stays_when_the_gateway_comes_and_goes(e
     assert host.run("cat /etc/openclaw/brought/docker").split() != []
     again = converge(engine, docker_state="present")
     assert (again.status, again.changed(ENGINE)) == (0, 0), again.output
-    run = lab.play("retire", engine.where, "-e", "docker_state=present")
+    run = lab.play("retire", engine.where)
     assert run.status == 0, run.output
     assert theirs(host) == before
     assert host.run("ls -d /usr/bin/dockerd-rootless.sh /etc/openclaw/brought/docker", check=False) == ""
@@ -109,10 +109,8 @@ def test_a_persons_account_and_unit_of_the_gateways_name_are_left_alone(
     person: lab.Host, tmp_path: Path, playbook: str, words: tuple[str, ...]
 ) -> None:
     where = lab.inventory(tmp_path, {PERSON: {}})
-    before = person.run("getent passwd openclaw; cat /etc/systemd/system/openclaw-gateway.service")
-    process = person.process()
-    with untouched(person):
-        run = lab.play(playbook, where, *words)
+    before, process = person.digest() + person.run("getent passwd openclaw") + person.packages(), person.process()
+    run = lab.play(playbook, where, *words)
     assert_refused(
         run,
         (
@@ -121,7 +119,7 @@ def test_a_persons_account_and_unit_of_the_gateways_name_are_left_alone(
             "/etc/systemd/system/openclaw-gateway.service: is a unit that this collection has not written",
         ),
     )
-    assert person.run("getent passwd openclaw; cat /etc/systemd/system/openclaw-gateway.service") == before
+    assert person.digest() + person.run("getent passwd openclaw") + person.packages() == before
     assert person.process() == process > 0
 
 
@@ -161,10 +159,11 @@ def test_the_hosts_own_settings_are_judged_again_when_somebody_changes_them(gate
     with untouched(host):
         run = converge(gateway)
     assert_refused(run, (told, "write session.idleMinutes: null in gateway_settings"))
-    run = converge(gateway, gateway_settings={"session": {"idleMinutes": None}})
+    without: dict[str, t.Any] = {"gateway_settings": {"session": {"idleMinutes": None}}}
+    run = converge(gateway, **without)
     assert run.status == 0, run.output
     assert "idleMinutes" not in host.settings().get("session", {})
-    assert converge(gateway).changed(SETTINGS) == 0
+    assert converge(gateway, **without).changed(SETTINGS) == 0
 
 
 def test_settings_that_a_start_takes_back_are_written_again(gateway: Gateway) -> None:
