@@ -40,6 +40,7 @@ _value:
 
 import typing as t
 
+_ORDER = ("unreachable", "unhealthy", "degraded", "healthy")
 _UNREACHABLE: dict[str, t.Any] = {
     "verdict": "unreachable",
     "version": "",
@@ -57,6 +58,9 @@ def gateway_fleet(
         answer = hostvars[host].get(register) or {}
         if "verdict" not in answer:
             answer = _UNREACHABLE
+        elif answer["verdict"] not in _ORDER:
+            # As where a secret is a part of the word, and was masked.
+            answer = {**_UNREACHABLE, "verdict": "unhealthy", "reasons": ["its verdict cannot be read"]}
         fleet[host] = {
             "label": hostvars[host].get("gateway_label", ""),
             **{key: answer.get(key) for key in _UNREACHABLE},
@@ -66,9 +70,8 @@ def gateway_fleet(
 
 def gateway_table(fleet: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """One line a gateway, the worst first, under a line of headings."""
-    order = ["unreachable", "unhealthy", "degraded", "healthy"]
     rows = [("GATEWAY", "LABEL", "VERDICT", "VERSION", "REASONS")]
-    for host in sorted(fleet, key=lambda name: (order.index(fleet[name]["verdict"]), name)):
+    for host in sorted(fleet, key=lambda name: (_ORDER.index(fleet[name]["verdict"]), name)):
         row = fleet[host]
         rows.append(
             (host, row["label"] or "-", row["verdict"], row["version"] or "-", "; ".join(row["reasons"]) or "-")

@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import signal
 import subprocess
 import time
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host
+from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded, _host
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 # Seconds to go on ending processes that start others.
@@ -27,10 +28,25 @@ _ENDS_WITHIN = 20
 # Seconds for a manager of user services to stop what it runs, before it is ended like any other process.
 _STOPS_WITHIN = 15
 _INTERVAL = 0.05
+# Looks that have to find nothing, one after the other.
+_QUIET = 3
+# Seconds to look for what an account has left in places that are everybody's, and how much of it is listed.
+_SEARCH_SECONDS = 60
+_SEARCH_BYTES = 1 << 20
 # What a program on the host keeps for an account, by its name.
 _NAMED = ("/var/spool/cron/crontabs/{}", "/var/mail/{}", "/var/lib/systemd/linger/{}")
 # Where jobs for later are files that belong to the account (at), and where anybody may put a file.
-_SHARED = ("/var/spool/cron/atjobs", "/var/spool/cron/atspool", "/tmp", "/var/tmp", "/dev/shm", "/run/lock")  # noqa: S108 - to be looked at, not to be written to
+_SHARED = (
+    "/var/spool/cron/atjobs",
+    "/var/spool/cron/atspool",
+    "/tmp",  # noqa: S108 - to be looked at, not to be written to
+    "/var/tmp",  # noqa: S108 - the same
+    "/dev/shm",  # noqa: S108 - the same
+    "/dev/mqueue",
+    "/run/lock",
+)
+# Shared memory, semaphores and queues of System V: their table, and how ipcrm calls them.
+_IPC = {"shm": "--shmem-id", "sem": "--semaphore-id", "msg": "--queue-id"}
 # Who may not have jobs: a name on each line. The second of each is read where it is there, and then alone.
 _CRON, _AT = ("/etc/cron.deny", "/etc/cron.allow"), ("/etc/at.deny", "/etc/at.allow")
 
@@ -99,24 +115,26 @@ def is_of(status: str, owner: Owner) -> bool:
 
 
 def end_processes(owner: Owner) -> int:
-    """End every process of the account; how many there were at first.
+    """End every process of the account; how many were seen at once.
 
     :raises OpenClawError: some go on.
     """
-    first = len(processes(owner))
-    if first:
+    if processes(owner):
         _stop_user_manager(owner)
     deadline = time.monotonic() + _ENDS_WITHIN
-    # One that starts while the list is read is in the next.
-    while left := processes(owner) or processes(owner):
-        if time.monotonic() > deadline:
+    seen = quiet = 0
+    # One that starts another and ends while the list is read is in none.
+    while quiet < _QUIET:
+        left = processes(owner)
+        seen, quiet = max(seen, len(left)), 0 if left else quiet + 1
+        if left and time.monotonic() > deadline:
             reason = f"{len(left)} of its processes go on, as {left[0]}"
             raise OpenClawError(owner.name, reason, f"Look at 'ps -u {owner.name}', restart the host and run again.")
         _end_all(owner.uid)
         for pid in left:
             _end(pid, owner)
         time.sleep(_INTERVAL)
-    return first
+    return seen
 
 
 def _stop_user_manager(owner: Owner) -> None:
@@ -150,11 +168,53 @@ def _end(pid: int, owner: Owner) -> None:
             os.close(handle)
 
 
+class Mount(t.NamedTuple):
+    """A file system that the account itself serves (FUSE), and the number of its connection to the kernel."""
+
+    point: str
+    connection: str
+
+
+def own_mounts(owner: Owner, mountinfo: str) -> list[Mount]:
+    """The file systems that the account serves, wherever they are, the latest first.
+
+    Nobody but the account sees what is in them, and a process that waits for one cannot be ended.
+    """
+    found = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind, options = left.split(" "), right.split(" ")[0], right.split(" ")[-1]
+        served = re.search(r"(?:^|,)user_id=(\d+)(?:,|$)", options)
+        if kind.startswith("fuse") and served and owner.owns(int(served.group(1))) and len(fields) > 4:
+            found.append(Mount(_host.mount_points(line)[0], fields[2].partition(":")[2]))
+    return found[::-1]
+
+
+def release(mounts: t.Iterable[Mount]) -> None:
+    """Take the account's own file systems away; whoever waits for one goes on with an error."""
+    mounts = list(mounts)
+    for mount in mounts:
+        with contextlib.suppress(OSError):
+            _host.write_text(f"/sys/fs/fuse/connections/{mount.connection}/abort", "1")
+    unmount(mount.point for mount in mounts)
+
+
 def mounts_below(paths: t.Iterable[str], mountinfo: str) -> list[str]:
     """Where something is mounted at or below these paths, the latest first."""
     tops = [f"{os.path.abspath(path)}/" for path in paths]
     points = _host.mount_points(mountinfo)
     return [point for point in reversed(points) if any(f"{point}/".startswith(top) for top in tops)]
+
+
+def is_there(path: str) -> bool:
+    """Whether anything is at a path, also what cannot be looked at."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def unmount(points: t.Iterable[str]) -> None:
@@ -170,12 +230,33 @@ def unmount(points: t.Iterable[str]) -> None:
 
 
 def remains(owner: Owner) -> list[str]:
-    """What programs on the host keep for the account, and files of its in places that are everybody's."""
-    found = [path for path in (place.format(owner.name) for place in _NAMED) if os.path.lexists(path)]
-    for folder in _SHARED:
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            found += [entry.path for entry in entries if owner.owns(entry.stat(follow_symlinks=False).st_uid)]
+    """What programs on the host keep for the account, and whatever is its own in places that are everybody's."""
+    found = [path for path in (place.format(owner.name) for place in _NAMED) if is_there(path)]
+    shared = [path for path in _SHARED if os.path.isdir(path)]
+    if not shared:
+        return found
+    owned = ["-uid", str(owner.uid)]
+    for first, count in owner.extra:
+        owned += ["-o", "-uid", f"+{first - 1}", "-uid", f"-{first + count}"]
+    # find opens each directory by its parent's descriptor, and stays on the file systems that it was given.
+    argv = ["find", *shared, "-xdev", "-mindepth", "1", "(", *owned, ")", "-print0"]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        listed = _bounded.run(argv, "", seconds=_SEARCH_SECONDS, limit=_SEARCH_BYTES).stdout
+        found += [path for path in listed.split("\0") if path]
     return found
+
+
+def remove_ipc(owner: Owner) -> list[str]:
+    """Remove the account's shared memory, semaphores and queues of System V; what was removed, in words."""
+    removed = []
+    for kind, option in _IPC.items():
+        heading, *rows = _host.read_text(f"/proc/sysvipc/{kind}").splitlines() or [""]
+        columns = heading.split()
+        for row in (dict(zip(columns, line.split(), strict=False)) for line in rows):
+            if owner.owns(int(row["uid"])) or owner.owns(int(row["cuid"])):
+                subprocess.run(["ipcrm", option, row[f"{kind}id"]], capture_output=True, check=False)
+                removed.append(f"{kind} {row[f'{kind}id']}")
+    return removed
 
 
 def remove_trees(paths: t.Iterable[str]) -> None:
@@ -184,27 +265,32 @@ def remove_trees(paths: t.Iterable[str]) -> None:
     :raises OpenClawError: something is left.
     """
     # rm opens a directory by its parent's descriptor, follows no link and keeps no list of names as deep as the tree.
-    there = [path for path in paths if os.path.lexists(path)]
+    there = [path for path in paths if is_there(path)]
     if not there:
         return
     argv = ["rm", "--recursive", "--force", "--one-file-system", "--", *there]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
-    left = [path for path in there if os.path.lexists(path)]
+    left = [path for path in there if is_there(path)]
     if left:
         said = done.stderr.strip().splitlines()[:1]
         raise OpenClawError(left[0], f"could not be removed: {' '.join(said)[:300]}", "Remove it and run again.")
 
 
 __all__ = (
+    "Mount",
     "Owner",
     "deny_files",
     "end_processes",
     "find",
     "is_of",
+    "is_there",
     "mounts_below",
+    "own_mounts",
     "processes",
     "ranges",
+    "release",
     "remains",
+    "remove_ipc",
     "remove_trees",
     "unmount",
 )

@@ -19,15 +19,20 @@ class OpenClawError(Exception):
     """
 
     def __init__(self, subject: str, reason: str, remedy: str) -> None:
-        self.subject = subject
-        self.reason = reason
+        # Names and words of others reach a terminal by it.
+        self.subject = _on_one_line(subject)
+        self.reason = _on_one_line(reason)
         self.remedy = remedy
-        super().__init__(f"{subject}: {reason.rstrip('.')}. {remedy}")
+        super().__init__(f"{self.subject}: {self.reason.rstrip('.')}. {remedy}")
 
     @property
     def parts(self) -> list[OpenClawError]:
         """The single errors that it stands for; itself, where it stands for no other."""
         return [self]
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 class Several(OpenClawError):

@@ -54,6 +54,9 @@ CHECKS = (
     "tailnet",
 )
 
+# Letters that a credential must have at least.
+SHORTEST_CREDENTIAL = 16
+
 # A gateway that is asked by the wrong credential again and again locks the asking address out after ten attempts in a
 # minute (loopback: answers ever later). Pauses that grow to this many seconds keep below that.
 REFUSED_PAUSE = 15.0
@@ -123,6 +126,10 @@ def credential(text: str | bytes, name: str) -> str:
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token.strip():
         remedy = "Deploy a credential of letters and digits."
         raise OpenClawError("token_file", f"{name} in it is not a text that can stand in a header", remedy)
+    if len(token) < SHORTEST_CREDENTIAL:
+        # What is masked wherever it appears must be no word of a verdict.
+        remedy = f"Give it {SHORTEST_CREDENTIAL} letters or more."
+        raise OpenClawError("token_file", f"{name} in it is too short to be a secret", remedy)
     return token
 
 

@@ -106,6 +106,12 @@ def read_text(path: str) -> str:
         return ""
 
 
+def write_text(path: str, text: str) -> None:
+    """Write to a file of the kernel's, as those in ``/sys``."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
 def processes() -> t.Iterator[int]:
     """The ids of the processes that run."""
     for name in os.listdir("/proc"):
@@ -275,4 +281,5 @@ __all__ = (
     "started_at",
     "swaps",
     "unit_of",
+    "write_text",
 )

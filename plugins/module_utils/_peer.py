@@ -43,7 +43,8 @@ def prove(connection: socket.socket, unit: str, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(_INTERVAL)
-    if not any(_host.holds(pid, inode) for pid in _host.processes() if _unit(pid) == unit):
+    top = _top(_host.read_text("/proc/1/cgroup"))
+    if not any(_host.holds(pid, inode) for pid in _host.processes() if is_in(_cgroup(pid), unit, top)):
         pid, name = _host.owner_of(inode)
         raise Foreign(f"{name} (process {pid})" if pid else "a process that cannot be seen")
 
@@ -84,8 +85,30 @@ def _hexadecimal(raw: bytes) -> str:
     return "".join(f"{word:08X}" for word in words)
 
 
-def _unit(pid: int) -> str:
-    return _host.unit_of(_host.read_text(f"/proc/{pid}/cgroup"))
+def is_in(cgroup: str, unit: str, top: str = "") -> bool:
+    """Whether the text of ``/proc/<pid>/cgroup`` is that of a process of a system service of this host.
+
+    A container, or an account's own systemd, may have a service of the same name further down.
+
+    :param top: the cgroup of the host's own systemd, in which all others are; empty where the host is no container itself.
+    """
+    place = f"{top}/system.slice/{unit}"
+    return any(path == place or path.startswith(f"{place}/") for path in _paths(cgroup))
 
 
-__all__ = ("Foreign", "accepted", "prove")
+def _paths(cgroup: str) -> list[str]:
+    """The paths in systemd's hierarchies, of which there may be two: control groups of the first version have more."""
+    rows = (line.split(":", 2) for line in cgroup.splitlines())
+    return [row[2] for row in rows if len(row) == 3 and row[1] in ("", "name=systemd")]
+
+
+def _top(cgroup: str) -> str:
+    """Where the first process's own cgroup is, out of its text."""
+    return next((path.removesuffix("/init.scope") for path in _paths(cgroup) if path.endswith("/init.scope")), "")
+
+
+def _cgroup(pid: int) -> str:
+    return _host.read_text(f"/proc/{pid}/cgroup")
+
+
+__all__ = ("Foreign", "accepted", "is_in", "prove")

@@ -75,6 +75,11 @@ def take(host: Host, role: str, look: Look) -> None:
         look.seen = look.check.look(host, look.params)
     except OpenClawError as error:
         look.errors = error.parts
+    except OSError as error:
+        # A file system of the gateway's account (FUSE) lets nobody else in, not even root.
+        reason = f"cannot be looked at: {error.strerror}"
+        remedy = f"Where something is mounted there, take it away: umount --lazy {error.filename}"
+        look.errors = [OpenClawError(str(error.filename), reason, remedy)]
     else:
         host.found[role] = {name: value for name, value in look.seen.items() if not name.startswith("_")}
 

@@ -115,6 +115,8 @@ class Release(t.NamedTuple):
         environment = {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            # Of a shared /tmp, where another account may have put compiled code.
+            "NODE_DISABLE_COMPILE_CACHE": "1",
             **{name: str(value) for name, value in self.environment.items()},
             **variables,
         }

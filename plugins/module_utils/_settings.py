@@ -276,7 +276,7 @@ def _places(path: str, message: str) -> list[list[str]]:
 
 def _remedy(message: str, allowed: t.Any) -> str:
     if isinstance(allowed, list) and allowed:
-        return f"Allowed: {', '.join(map(str, allowed))}."
+        return f"Allowed: {', '.join(printable(value, 80) for value in allowed[:50])}."
     if "Unrecognized key" in message or "additional properties" in message:
         return "Correct the spelling or remove it: 'openclaw config schema' lists what this release knows."
     if "Unknown agent id" in message:

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._health import SHORTEST_CREDENTIAL
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import Found, Secrets
 
@@ -59,12 +60,21 @@ def desired_settings(params: Params) -> tuple[Settings, list[OpenClawError]]:
                     "Use letters, digits and punctuation of ASCII; 'echo -n' leaves the line end out.",
                 )
             )
+        elif name in params["generate"] and not is_long(value):
+            reason = f"has fewer than {SHORTEST_CREDENTIAL} letters, so it can be guessed"
+            remedy = "Give it more, as 'openssl rand -hex 32' prints, or leave it out: one is made on the host."
+            errors.append(OpenClawError(f"gateway_secrets.{name}", reason, remedy))
     return _merge.overlay(_merge.overlay(params["defaults"], settings), owned), errors
 
 
 def is_header(value: str) -> bool:
     """Whether a credential can be shown as ``Authorization: Bearer …``."""
     return value.isascii() and value.isprintable() and " " not in value
+
+
+def is_long(value: str) -> bool:
+    """Whether a credential is long enough to be one."""
+    return len(value) >= SHORTEST_CREDENTIAL
 
 
 def against_the_role(settings: Settings, owned: Settings) -> list[OpenClawError]:

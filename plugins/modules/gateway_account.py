@@ -15,8 +15,9 @@ description:
     unit goes on when the unit is stopped; a job for later (cron, at) outlives even the account, and runs under the next one of its
     name or number.
   - This module ends every process of the account, those of its ranges in C(/etc/subuid) too. With O(purge) it also takes away
-    mounts below O(paths), the paths themselves, the account's jobs of cron and at, its mail, its lingering and its files in the
-    directories where everybody may write. The account stays, for M(ansible.builtin.user) to remove.
+    mounts below O(paths), the paths themselves, the account's jobs of cron and at, its mail, its lingering, its files in the
+    directories where everybody may write, and its shared memory. File systems that the account serves itself (FUSE) go in
+    either case. The account stays, for M(ansible.builtin.user) to remove.
   - Nothing of the account's is followed or executed. Directories are removed however deep they are.
 attributes:
   check_mode:
@@ -83,7 +84,6 @@ removed:
   sample: [/var/spool/cron/crontabs/openclaw, /var/lib/openclaw/main]
 """
 
-import os
 import pwd
 import typing as t
 
@@ -94,6 +94,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._text import printable
 
+MOUNTS = "/proc/self/mountinfo"
 ARGUMENTS: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "home": {"type": "path", "required": True},
@@ -109,19 +110,41 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     if owner and (home := pwd.getpwnam(name).pw_dir) != module.params["home"]:
         remedy = f"Keep it: name another gateway_instance. Or remove it yourself: userdel {name}"
         raise OpenClawError(name, f"is no gateway's account: its home is {home}", remedy)
-    paths = [path for path in module.params["paths"] if purge and os.path.lexists(path)]
+    paths = [path for path in module.params["paths"] if purge and account.is_there(path)]
     kept = account.remains(owner) if owner and purge else []
-    mounts = account.mounts_below(paths, _host.read_text("/proc/self/mountinfo")) if purge else []
+    mounts = mounted(owner, paths)
     ended = len(account.processes(owner)) if owner else 0
-    if not module.check_mode:
-        if owner:
-            ended = account.end_processes(owner)
-            # A process may have put something there before it was ended.
-            kept = account.remains(owner) if purge else []
-        mounts = account.mounts_below(paths, _host.read_text("/proc/self/mountinfo")) if purge else []
-        account.unmount(mounts)
-        account.remove_trees([*kept, *paths])
-    return {"ended": ended, "unmounted": mounts, "removed": [printable(path) for path in [*kept, *paths]]}
+    if module.check_mode:
+        return result(ended, mounts, [*kept, *paths])
+    ipc: list[str] = []
+    if owner:
+        # First, since a process that waits for a file system of its own cannot be ended.
+        account.release(account.own_mounts(owner, _host.read_text(MOUNTS)))
+        ended = account.end_processes(owner)
+        account.release(account.own_mounts(owner, _host.read_text(MOUNTS)))
+    account.unmount(account.mounts_below(paths, _host.read_text(MOUNTS)))
+    if owner and purge:
+        # A process may have put something there before it was ended.
+        kept, ipc = account.remains(owner), account.remove_ipc(owner)
+        paths = [path for path in module.params["paths"] if account.is_there(path)]
+    account.remove_trees([*kept, *paths])
+    return result(ended, mounts, [*kept, *paths, *ipc])
+
+
+def mounted(owner: account.Owner | None, paths: t.Sequence[str]) -> list[str]:
+    """Where the account serves a file system, or something is mounted at or below its paths."""
+    table = _host.read_text(MOUNTS)
+    own = [mount.point for mount in account.own_mounts(owner, table)] if owner else []
+    return [*own, *(point for point in account.mounts_below(paths, table) if point not in own)]
+
+
+def result(ended: int, mounts: t.Iterable[str], removed: t.Iterable[str]) -> dict[str, t.Any]:
+    """What was done, or would be, in names that are fit for a terminal."""
+    return {
+        "ended": ended,
+        "unmounted": [printable(path) for path in mounts],
+        "removed": [printable(path) for path in removed],
+    }
 
 
 def main() -> None:

@@ -146,6 +146,20 @@ def retired(fleet: Fleet, deployment: lab.Run) -> dict[str, str]:
     return tokens
 
 
+TERMINAL = """\
+#!/bin/sh
+ps -o tty= -p $$
+for descriptor in 0 1 2; do
+  case $(readlink /proc/$$/fd/$descriptor) in
+    /dev/pts/*) readlink /proc/$$/fd/$descriptor ;;
+    /dev/null) echo null ;;
+    pipe:*) echo pipe ;;
+    *) echo file ;;
+  esac
+done
+"""
+
+
 # What an account that was turned against its host leaves, so as to be there again after its removal: a process outside of unit
 # and user manager that no signal but one ends, jobs for later, a mount that holds the data, directories deeper than any path.
 # The mount is a stand-in for one of the account's own (FUSE), which a container may not have.
@@ -305,15 +319,19 @@ def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.
 
 
 @on_each
-@pytest.mark.parametrize("pipe", ["", " | cat"], ids=["terminal", "pipe"])
+@pytest.mark.parametrize("pipe", ["", " | cat", " >/root/out 2>&1; cat /root/out"], ids=["terminal", "pipe", "file"])
 def test_roots_terminal_is_out_of_the_reach_of_the_account(host: lab.Host, pipe: str) -> None:
-    # Something in Node.js's place says which terminal it has; by root's, the account could type into root's shell.
-    host.run("printf '#!/bin/sh\\nps -o tty= -p $$\\n' >/root/terminal; chmod 0755 /root/terminal")
+    # Something in Node.js's place says which terminal it has, and which it could read from or write to; by root's, the account
+    # could type into root's shell, and read what root types next.
+    host.run("cat >/root/terminal; chmod 0755 /root/terminal", stdin=TERMINAL)
     call = f"unshare --mount sh -c 'mount --bind /root/terminal /usr/bin/node && cd / && openclaw{pipe}'"
     host.write("/root/call", f"tty\n{call}\n")
-    roots, accounts = re.findall(r"pts/\d+|\?", host.run("script -qec 'sh /root/call' /dev/null"))
+    roots, accounts, *descriptors = re.findall(
+        r"pts/\d+|\?|null|pipe|file", host.run("script -qec 'sh /root/call' /dev/null")
+    )
     assert roots.startswith("pts/")
-    assert accounts != roots
+    assert roots not in (accounts, *descriptors)
+    assert len(descriptors) == 3
     assert (accounts == "?") is bool(pipe)
 
 

@@ -64,6 +64,8 @@ def ask_registry(module: AnsibleModule, registry: str, npm: str, *words: str) ->
     """What the npm registry knows of a package; an empty object where it knows no such thing."""
     environment = {"npm_config_registry": registry} if registry else {}
     environment.update(npm_config_fetch_retries="1", npm_config_update_notifier="false", NODE_NO_WARNINGS="1")
+    # Node.js would run compiled code that it finds in a shared /tmp, whoever has put it there.
+    environment["NODE_DISABLE_COMPILE_CACHE"] = "1"
     rc, out, err = module.run_command([npm, "view", "--json", *words], environ_update=environment, cwd="/")
     if rc != 0 and "E404" not in err + out and "ETARGET" not in err + out:
         reason = next((line for line in err.splitlines() if "npm error" in line and "code" not in line), err.strip())

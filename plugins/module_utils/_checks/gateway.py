@@ -96,8 +96,9 @@ OPTIONS: dict[str, t.Any] = {
     # The arguments of gateway_config, without the release.
     "config": {"type": "dict", "options": _apply.OPTIONS},
 }
-# Directories beside those of instances: /opt/openclaw/releases and /var/cache/openclaw/npm, from which root installs.
-_RESERVED = ("releases", "npm")
+# What is beside the directories of instances: /opt/openclaw/releases and /var/cache/openclaw/npm, from which root installs,
+# and root's notes in /etc/openclaw.
+_RESERVED = ("releases", "npm", "nginx", "brought")
 # Longer than a process takes to end, whose sockets have no owner meanwhile.
 _PAUSE = 1.0
 # What would begin another line of a unit or of a file of variables, or does not belong into either.

@@ -30,8 +30,8 @@ ALLOWED = {
     "_health_directory": "it refuses what others than root can write; its socket sends nothing",
     "_http": "the Unix socket of a daemon, with the rights of the caller's choice",
 }
-# It is the function for files of root's.
-NO_FILES = {("_host", "read_text")}
+# They are the functions for files of root's.
+NO_FILES = {("_host", "read_text"), ("_host", "write_text")}
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, str, int]]:

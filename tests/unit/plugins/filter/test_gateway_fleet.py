@@ -68,3 +68,11 @@ def test_the_table_has_the_worst_first_in_straight_columns() -> None:
 
 def test_the_table_of_no_host_is_its_heading() -> None:
     assert gateway_table({}) == ["GATEWAY  LABEL  VERDICT  VERSION  REASONS"]
+
+
+def test_a_verdict_that_nobody_knows_is_none_that_is_well() -> None:
+    fleet = gateway_fleet(
+        {"vps1": {"gateway_verdict": {"verdict": "********reachable", "reasons": "********"}}}, ["vps1"]
+    )
+    assert (fleet["vps1"]["verdict"], fleet["vps1"]["reasons"]) == ("unhealthy", ["its verdict cannot be read"])
+    assert len(gateway_table(fleet)) == 2

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import subprocess
@@ -93,7 +94,7 @@ def test_every_process_is_ended_whatever_it_does(program: str) -> None:
     for _ in eventually():
         if _account.processes(OWNER):
             break
-    assert _account.end_processes(OWNER) >= 1
+    _account.end_processes(OWNER)
     assert _account.processes(OWNER) == []
     started.wait()
     time.sleep(0.1)
@@ -147,6 +148,65 @@ def test_mounts_below_a_path_are_found_the_latest_first_and_its_neighbours_are_n
         "/var/lib/openclaw/main/workspace/a b/deeper",
         "/var/lib/openclaw/main/workspace/a b",
     ]
+
+
+FUSE = f"""\
+40 22 0:53 / /var/lib/openclaw/main/workspace/mnt rw,nosuid,nodev - fuse.sshfs x rw,user_id={UID},group_id={UID}
+41 22 0:54 / /tmp/its\\040own rw - fuse x rw,user_id={SUB + 5},group_id=1,default_permissions
+42 22 0:55 / /tmp/roots rw - fuse x rw,user_id=0,group_id=0
+43 22 0:56 / /tmp/anothers rw - fuse x rw,user_id={UID}1,group_id=1
+44 22 0:57 / /tmp/no-fuse rw - tmpfs x rw,user_id={UID}
+"""
+
+
+def test_file_systems_that_the_account_serves_are_found_wherever_they_are() -> None:
+    assert _account.own_mounts(OWNER, FUSE) == [
+        ("/tmp/its own", "54"),
+        ("/var/lib/openclaw/main/workspace/mnt", "53"),
+    ]
+
+
+@pytest.fixture
+def unanswered(tmp_path: Path) -> Iterator[Path]:
+    """A file system that the account serves, and that answers to nothing."""
+    point = tmp_path / "its own"
+    point.mkdir()
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    handle = os.open("/dev/fuse", os.O_RDWR) if os.path.exists("/dev/fuse") else -1
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"fd={handle},rootmode=40000,user_id={UID},group_id={UID}"
+    if handle < 0 or libc.mount(b"its", bytes(point), b"fuse", 0, options.encode()):
+        pytest.skip("this machine mounts no file systems of accounts")
+    yield point
+    libc.umount2(bytes(point), 2)
+    os.close(handle)
+
+
+@needs_root
+def test_a_file_system_of_the_account_that_answers_to_nothing_keeps_nobody_waiting(unanswered: Path) -> None:
+    waiting = run_as(UID, f"import os\nwhile True: os.listdir({str(unanswered)!r})")
+    for _ in eventually():
+        if _account.processes(OWNER):
+            break
+    assert _account.is_there(str(unanswered))
+    _account.release(_account.own_mounts(OWNER, _host.read_text("/proc/self/mountinfo")))
+    assert _account.own_mounts(OWNER, _host.read_text("/proc/self/mountinfo")) == []
+    _account.end_processes(OWNER)
+    assert waiting.wait(10) != 0
+    _account.remove_trees([str(unanswered)])
+    assert not unanswered.exists()
+
+
+@needs_root
+def test_shared_memory_of_the_account_goes_and_no_other_accounts() -> None:
+    for uid in (UID, UID + 1):
+        subprocess.run(["/usr/bin/ipcmk", "--shmem", "100"], user=uid, group=uid, check=True, capture_output=True)
+    removed = _account.remove_ipc(OWNER)
+    assert len(removed) == 1
+    assert removed[0].startswith("shm ")
+    assert len(_account.remove_ipc(_account.Owner("other", UID + 1))) == 1
+    assert _account.remove_ipc(OWNER) == []
 
 
 @needs_root
@@ -218,8 +278,12 @@ def test_jobs_mail_and_files_of_the_account_are_found_and_others_are_not(
     os.chown(shared / "link", UID, UID, follow_symlinks=False)
     (crontabs / OWNER.name).touch()
     (crontabs / "root").touch()
+    # Where anybody may write further down.
+    (shared / "roots-folder/deeper").mkdir(parents=True)
+    (shared / "roots-folder/deeper/setuid").touch()
+    os.chown(shared / "roots-folder/deeper/setuid", UID, UID)
     names = {Path(path).name for path in _account.remains(OWNER)}
-    assert names == {OWNER.name, "its", "mapped", "link"}
+    assert names == {OWNER.name, "its", "mapped", "link", "setuid"}
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _host, _peer
+from ansible_collections.clawops.openclaw.plugins.module_utils import _peer
 
 UNIT = "openclaw-gateway.service"
 # A line of /proc/net/tcp: number, local, remote, state, queues, timer, retransmissions, uid, timeout, inode.
@@ -85,7 +84,8 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket
 
 def in_unit(monkeypatch: pytest.MonkeyPatch, *pids: int) -> None:
     """Have these processes, and no other, in the unit."""
-    monkeypatch.setattr(_peer, "_unit", lambda pid: UNIT if pid in pids else "session.scope")
+    monkeypatch.setattr(_peer, "_cgroup", lambda pid: f"0::/system.slice/{UNIT if pid in pids else 'other.service'}\n")
+    monkeypatch.setattr(_peer, "_top", lambda cgroup: "")
 
 
 def test_the_unit_that_accepted_is_let_through(
@@ -131,10 +131,26 @@ def test_a_server_that_never_accepts_is_waited_for_until_the_deadline(monkeypatc
         _peer.prove(client, UNIT, time.monotonic() + 0.05)
 
 
-def test_the_unit_of_a_process_is_its_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: dict[str, Any] = {"/proc/12/cgroup": f"0::/system.slice/{UNIT}\n"}
-    monkeypatch.setattr(_host, "read_text", lambda path: texts.get(path, ""))
-    assert _peer._unit(12) == UNIT
-    # A user's systemd may name a service of its own like the gateway.
-    texts["/proc/12/cgroup"] = f"0::/user.slice/user-997.slice/user@997.service/app.slice/{UNIT}\n"
-    assert _peer._unit(12) == "user@997.service"
+@pytest.mark.parametrize(
+    ("cgroup", "top", "inside"),
+    [
+        pytest.param(f"0::/system.slice/{UNIT}\n", "", True, id="the-unit"),
+        pytest.param(f"0::/system.slice/{UNIT}/below\n", "", True, id="below-it"),
+        pytest.param(f"12:cpu:/\n1:name=systemd:/system.slice/{UNIT}\n", "", True, id="control-groups-of-version-1"),
+        pytest.param(f"0::/docker/77/system.slice/{UNIT}\n", "/docker/77", True, id="on-a-host-that-is-a-container"),
+        pytest.param(f"0::/docker/77/system.slice/{UNIT}\n", "", False, id="in-a-container-of-the-host"),
+        pytest.param(f"0::/machine.slice/x.scope/system.slice/{UNIT}\n", "", False, id="in-a-machine"),
+        pytest.param(f"0::/user.slice/user-9.slice/user@9.service/app.slice/{UNIT}\n", "", False, id="of-a-user"),
+        pytest.param(f"0::/system.slice/{UNIT}2\n", "", False, id="a-longer-name"),
+        pytest.param(f"5:cpu:/system.slice/{UNIT}\n", "", False, id="another-hierarchy"),
+        pytest.param("", "", False, id="gone"),
+    ],
+)
+def test_only_the_hosts_own_systemd_decides_what_is_in_the_unit(cgroup: str, top: str, inside: bool) -> None:
+    assert _peer.is_in(cgroup, UNIT, top) is inside
+
+
+def test_the_cgroup_of_the_hosts_systemd_is_where_its_own_process_is() -> None:
+    assert _peer._top("0::/init.scope\n") == ""
+    assert _peer._top("0::/docker/77/init.scope\n") == "/docker/77"
+    assert _peer._top("0::/\n") == ""

@@ -58,6 +58,20 @@ def add(monkeypatch: pytest.MonkeyPatch) -> Add:
     return add
 
 
+def test_what_cannot_be_looked_at_is_a_finding_and_hides_nothing_of_other_roles(add: Add) -> None:
+    def look(_host: Host, _params: dict[str, Any]) -> dict[str, Any]:
+        raise PermissionError(13, "Permission denied", "/var/lib/openclaw/main/workspace")
+
+    add("one", look=look)
+    add("two")
+    answer = _preflight.run({"one": {}, "two": {"errors": ["b: is wrong. Do."]}}, Host())
+    assert answer.errors == [
+        "/var/lib/openclaw/main/workspace: cannot be looked at: Permission denied."
+        " Where something is mounted there, take it away: umount --lazy /var/lib/openclaw/main/workspace",
+        "b: is wrong. Do.",
+    ]
+
+
 def test_what_roles_find_is_told_by_their_names_with_what_is_due(add: Add) -> None:
     for name in ("one", "two", "three"):
         add(name)

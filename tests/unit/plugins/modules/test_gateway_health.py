@@ -335,7 +335,9 @@ def test_an_unreachable_gateway_is_explained_by_systemd(look, nowhere, tmp_path,
 
 def in_unit(monkeypatch: pytest.MonkeyPatch, *pids: int) -> None:
     """Have these processes, and no other, in the gateway's unit."""
-    monkeypatch.setattr(_peer, "_unit", lambda pid: "openclaw-gateway.service" if pid in pids else "session.scope")
+    unit = "openclaw-gateway.service"
+    monkeypatch.setattr(_peer, "_cgroup", lambda pid: f"0::/system.slice/{unit if pid in pids else 'other.service'}\n")
+    monkeypatch.setattr(_peer, "_top", lambda cgroup: "")
 
 
 def test_a_program_that_took_the_gateways_port_is_not_sent_the_credential(look, gateway, monkeypatch):
