@@ -42,6 +42,7 @@ DATA = (
     "/etc/openclaw/main",
     "/var/cache/openclaw/main",
     "/var/log/openclaw/main",
+    "/etc/ssh/sshd_config.d/60-openclaw.conf",
 )
 # Opens a WebSocket by hand and prints what the gateway says first.
 GREETING = r"""

@@ -87,6 +87,8 @@ OPTIONS: dict[str, t.Any] = {
     "disk": _LEVELS,
     # Entries of file_set: the directories of the gateway.
     "directories": {"type": "list", "elements": "dict", "default": []},
+    # Entries of file_set: what keeps the account from logging in by ssh.
+    "ssh_files": {"type": "list", "elements": "dict", "default": []},
     # Paths to describe, so that the role can tell whether its files are in sync.
     "paths": {"type": "list", "elements": "path", "default": []},
     # Directories whose files are described too: drop-ins and files of variables.
@@ -128,6 +130,7 @@ def look(host: Host, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         # Files that do not yet keep the account out of cron and at.
         "deny_files": _account.deny_files(params["account"]["name"]),
         "directories": _files.in_sync(params["directories"]),
+        "ssh_denied": ssh_denied(params["ssh_files"]),
         "missing": _host.missing_directories(pid, params["writable_paths"]) if pid else [],
         "npm": bool(host.module and host.module.get_bin_path("npm")),
         "stale": stale(pid, [params["current_path"], *params["watched_paths"]]) if pid else [],
@@ -182,6 +185,12 @@ def union(settings: _merge.Settings, more: _merge.Settings) -> _merge.Settings:
 def files_in(folders: t.Iterable[str]) -> list[str]:
     """What is in these directories of root's, where they are there."""
     return [entry.path for folder in folders if os.path.isdir(folder) for entry in os.scandir(folder)]
+
+
+def ssh_denied(files: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Whether the account is kept from logging in by ssh, or the host's sshd reads no files where that would be said."""
+    readable = [entry for entry in files if os.path.isdir(os.path.dirname(entry["path"]))]
+    return _files.in_sync(readable)
 
 
 def others_home(desired: t.Mapping[str, str]) -> str:
@@ -384,7 +393,8 @@ def due(params: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> dict[str,
     """What the role has to do; whether the files beside the unit are in sync is for the role to tell."""
     return {
         "release": not seen["installed"],
-        "install": not (seen["installed"] and seen["account"] and seen["directories"]) or bool(seen["deny_files"]),
+        "install": bool(seen["deny_files"])
+        or not all(seen[name] for name in ("installed", "account", "directories", "ssh_denied")),
         "configure": seen["settings"]["due"],
         # A file that decides how the gateway runs has changed since it was started, a directory was removed under it, or
         # an earlier run did not get to prove what it wrote.

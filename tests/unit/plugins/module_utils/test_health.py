@@ -574,7 +574,9 @@ def test_a_refused_credential_is_shown_less_than_ten_times_a_minute():
         pytest.param('{"OPENCLAW_GATEWAY_TOKEN": " "}', "cannot stand", id="blank"),
         pytest.param(f'{{"OPENCLAW_GATEWAY_TOKEN": "{TOKEN}\\r\\nX: y"}}', "cannot stand", id="a-second-header"),
         pytest.param(f'{{"OPENCLAW_GATEWAY_TOKEN": "{TOKEN}\\u00e9"}}', "cannot stand", id="not-ascii"),
-        pytest.param('{"OPENCLAW_GATEWAY_TOKEN": "unreachable"}', "is too short to be a secret", id="a-word-of-a-verdict"),
+        pytest.param(
+            '{"OPENCLAW_GATEWAY_TOKEN": "unreachable"}', "is too short to be a secret", id="a-word-of-a-verdict"
+        ),
     ],
 )
 def test_a_secrets_file_without_a_usable_credential_is_refused_without_quoting_it(text, words):

@@ -122,6 +122,17 @@ def subjects(findings: list[str]) -> list[str]:
 # ---- what makes it impossible ----------------------------------------------------------------------------
 
 
+def test_the_account_is_kept_from_ssh_where_sshd_would_read_it(look: Look, tmp_path: Path) -> None:
+    entry = {"path": str(tmp_path / "sshd_config.d/60-openclaw.conf"), "content": "DenyUsers openclaw\n"}
+    assert look(ssh_files=[entry])["ssh_denied"] is True
+    Path(entry["path"]).parent.mkdir()
+    found = look(ssh_files=[entry])
+    assert (found["ssh_denied"], found["due"]["install"]) == (False, True)
+    Path(entry["path"]).write_text(entry["content"])
+    Path(entry["path"]).chmod(0o644)
+    assert look(ssh_files=[entry])["ssh_denied"] is True
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_an_account_and_a_unit_of_somebody_elses_are_refused_with_the_ways_on(
     check: Check, tmp_path: Path, state: str
@@ -533,6 +544,7 @@ FINE: dict[str, Any] = {
     "account": True,
     "directories": True,
     "deny_files": [],
+    "ssh_denied": True,
     "running": True,
     "enabled": True,
     "stale": [],
@@ -549,6 +561,7 @@ FINE: dict[str, Any] = {
         pytest.param({"installed": False}, ["release", "install"], id="no-release"),
         pytest.param({"account": False}, ["install"], id="no-account"),
         pytest.param({"directories": False}, ["install"], id="a-directory"),
+        pytest.param({"ssh_denied": False}, ["install"], id="the-account-may-log-in"),
         pytest.param({"deny_files": ["/etc/cron.deny"]}, ["install"], id="the-account-may-have-jobs"),
         pytest.param({"settings": {"due": True}}, ["configure"], id="a-setting"),
         pytest.param({"stale": ["/x"]}, ["restart"], id="older-than-its-files"),
