@@ -5,7 +5,7 @@
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 """The story of one change of a gateway's settings and secrets: read, plan, validate, write, confirm.
 
-Beside the settings stands a journal: what was applied last and, between the first write and the gateway's
+In a directory of root's stands a journal: what was applied last and, between the first write and the gateway's
 confirmation, what is being applied. Whoever is killed in between leaves two whole files and that note, from which
 the next run goes on.
 """
@@ -48,6 +48,8 @@ _DEFAULT_PORT = 18789
 # How often settings are written that a start of OpenClaw takes back.
 _WRITES = 3
 _SECRETS_MODE = 0o400
+# The account could hide by it what it has changed: it is written with the caller's rights, where the account cannot write.
+_JOURNAL_OWNER = None
 _SETTINGS_MODE = 0o600
 
 
@@ -61,6 +63,7 @@ OPTIONS: dict[str, t.Any] = {
     "owned": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "secrets_path": {"type": "path", "required": True, "no_log": False},
+    "journal_path": {"type": "path", "required": True},
     "generate": {"type": "list", "elements": "str", "default": []},
     "environment_variables": {"type": "dict", "default": {}},
     "release": {"type": "path"},
@@ -75,7 +78,7 @@ OPTIONS: dict[str, t.Any] = {
 
 def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
     """Do what the module's parameters ask for, and return its result with ``notes`` for the operator."""
-    paths = Paths(params["path"], params["secrets_path"])
+    paths = Paths(params["path"], params["secrets_path"], params["journal_path"])
     account = _store.find_account(params["owner"])
     # On a fresh host there is nothing yet to have for oneself; check mode only looks.
     shared = check_mode or not os.path.isdir(os.path.dirname(paths.settings))
@@ -143,7 +146,7 @@ def preview(params: Params, *, reader: str) -> dict[str, t.Any]:
     :param reader: the directory of a release that can read the settings which are there, where the one that will run them
         is not installed yet.
     """
-    paths = Paths(params["path"], params["secrets_path"])
+    paths = Paths(params["path"], params["secrets_path"], params["journal_path"])
     account = _store.find_account(params["owner"])
     release, read_by = (
         _runtime.Release(path, account, params["environment_variables"]) for path in (params["release"], reader)
@@ -176,6 +179,7 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
         return result
     for path in (paths.settings, paths.secrets):
         _store.sweep(path, account)
+    _store.sweep(paths.journal, _JOURNAL_OWNER)
     gateway = running_gateway(params, paths, account, found)
     if result["changed"]:
         write(paths, account, found, plan, release.version)
@@ -290,7 +294,7 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
         "judged": digest(_store.dump(plan.settings) if plan.keys or not found.raw else found.raw),
         "json5": {} if plan.keys or not found.raw or is_json(found.raw) else plan.settings,
     }
-    _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), account)
+    _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), _JOURNAL_OWNER)
     # The settings that still run may refer to a secret that goes: it goes when the new ones are in force.
     _store.write(paths.secrets, _store.dump({**found.secrets, **plan.secrets}), account, _SECRETS_MODE)
     if plan.keys or not found.raw:
@@ -337,7 +341,7 @@ def await_gateway(
 
 def restore(paths: Paths, account: _store.Account | None) -> bool:
     """Put the files from before an attempt that is not settled back; whether there was one, and files before it."""
-    journal = read_journal(paths, account)
+    journal = read_journal(paths)
     note = journal.pop("pending", None)
     if note is None or not note["existed"]:
         return False
@@ -348,13 +352,13 @@ def restore(paths: Paths, account: _store.Account | None) -> bool:
         _store.remove(paths.previous_secrets, account)
     if previous is not None:
         _store.write(paths.settings, previous, account, _SETTINGS_MODE)
-    _store.write(paths.journal, _store.dump(journal), account)
+    _store.write(paths.journal, _store.dump(journal), _JOURNAL_OWNER)
     return True
 
 
 def roll_back(paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
     """Take an unconfirmed change back."""
-    note = read_journal(paths, account).get("pending")
+    note = read_journal(paths).get("pending")
     changed = bool(note and note["existed"])
     if changed and not check_mode:
         restore(paths, account)
@@ -363,7 +367,7 @@ def roll_back(paths: Paths, account: _store.Account | None, *, check_mode: bool)
 
 def confirm(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
     """Note that an unconfirmed change is in force, and bring it into force where a start has taken it back."""
-    note = read_journal(paths, account).get("pending")
+    note = read_journal(paths).get("pending")
     notes = []
     if note and not check_mode:
         if write_again(params, paths, account):
@@ -383,7 +387,7 @@ def write_again(params: Params, paths: Paths, account: _store.Account | None) ->
     """
     for attempt in range(_WRITES):
         raw = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
-        journal = read_journal(paths, account)
+        journal = read_journal(paths)
         note = journal.get("pending")
         if note is None or digest(raw) == note["judged"] or not is_json(raw):
             return attempt > 0
@@ -397,7 +401,9 @@ def write_again(params: Params, paths: Paths, account: _store.Account | None) ->
         found = Found(live, raw, {}, journal)
         gateway = running_gateway(params, paths, account, found)
         content = _store.dump(settings)
-        _store.write(paths.journal, _store.dump({**journal, "pending": {**note, "judged": digest(content)}}), account)
+        _store.write(
+            paths.journal, _store.dump({**journal, "pending": {**note, "judged": digest(content)}}), _JOURNAL_OWNER
+        )
         _store.write(paths.settings, content, account, _SETTINGS_MODE)
         if gateway:
             restart = _settings.reload_kind(keys, settings) == "restart"
@@ -429,7 +435,7 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
     if settings and not is_json(raw):
         # A person's JSON5 is remembered, so that the next run needs no process to read it.
         journal["json5"] = {"sha256": digest(raw), "settings": settings}
-    _store.write(paths.journal, _store.dump(journal), account)
+    _store.write(paths.journal, _store.dump(journal), _JOURNAL_OWNER)
     _store.remove(paths.previous_secrets, account)
 
 

@@ -29,6 +29,7 @@ class Paths(t.NamedTuple):
 
     settings: str
     secrets: str
+    journal: str
 
     @property
     def previous(self) -> str:
@@ -37,10 +38,6 @@ class Paths(t.NamedTuple):
     @property
     def last_good(self) -> str:
         return self.settings + ".last-good"
-
-    @property
-    def journal(self) -> str:
-        return self.settings + ".applied"
 
     @property
     def previous_secrets(self) -> str:
@@ -75,7 +72,7 @@ class Unread(OpenClawError):
 
 def look(paths: Paths, account: _store.Account | None, release: _runtime.Release, *, recover: str) -> Found:
     """Read what stands on the host; a file that cannot be read stops the run unless the operator has decided."""
-    journal = read_journal(paths, account)
+    journal = read_journal(paths)
     try:
         raw = _store.read(paths.settings, account, SETTINGS_LIMIT)
         settings = parse(raw, release, journal) if raw is not None else {}
@@ -145,10 +142,10 @@ def is_readable(path: str, account: _store.Account | None) -> bool:
     return False
 
 
-def read_journal(paths: Paths, account: _store.Account | None) -> dict[str, t.Any]:
+def read_journal(paths: Paths) -> dict[str, t.Any]:
     """What we wrote down last; a journal that cannot be read, or that we would not write, is as good as none."""
     try:
-        journal = parse_object(_store.read(paths.journal, account, _JOURNAL_LIMIT) or b"{}")
+        journal = parse_object(_store.read(paths.journal, None, _JOURNAL_LIMIT) or b"{}")
     except (ValueError, _store.Unreadable):
         return {}
     return journal if _has_shape(journal, _JOURNAL, whole=False) else {}

@@ -23,7 +23,7 @@ description:
   - Starts no process where there is nothing to change.
   - Reads JSON5 and writes plain JSON. Works in the gateway's directories with the rights of the gateway's account.
 notes:
-  - What was applied last is kept beside the settings in C(openclaw.json.applied), with mode 0600.
+  - What was applied last is kept in O(journal_path), with mode 0600.
   - Secrets are never part of a result, a diff or a log line. Values whose key has the name of a secret are masked.
 attributes:
   check_mode:
@@ -67,6 +67,12 @@ options:
     default: {}
   secrets_path:
     description: The gateway's secrets file.
+    type: path
+    required: true
+  journal_path:
+    description:
+      - Path of a file in a directory where only the caller can write, such as C(/etc/openclaw/main/applied.json). By what was applied
+        last the module tells a change of somebody else's from its own; the gateway's account could hide its own by it.
     type: path
     required: true
   generate:
@@ -120,6 +126,7 @@ EXAMPLES = r"""
     path: /var/lib/openclaw/main/openclaw.json
     owner: openclaw
     secrets_path: /etc/openclaw/main/secrets/secrets.json
+    journal_path: /etc/openclaw/main/applied.json
     release: /opt/openclaw/releases/2026.9.6
     environment_variables:
       OPENCLAW_STATE_DIR: /var/lib/openclaw/main/state

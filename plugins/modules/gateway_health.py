@@ -139,7 +139,10 @@ options:
     description:
       - Path on the host of the gateway's C(openclaw.json). A file that is not the one that M(clawops.openclaw.gateway_config) has had
         judged last is judged by O(release); what that refuses makes the gateway V(degraded), since its next start will fail.
-      - Nothing is started for a file that has not changed. Needs O(owner) and O(release).
+      - Nothing is started for a file that has not changed. Needs O(release) and O(journal).
+    type: path
+  journal:
+    description: Path on the host of the C(journal_path) of M(clawops.openclaw.gateway_config).
     type: path
   release:
     description: Directory of the OpenClaw release that the gateway runs.
@@ -315,6 +318,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "unit": {"type": "str"},
     "health_directory": {"type": "path"},
     "settings_file": {"type": "path"},
+    "journal": {"type": "path"},
     "release": {"type": "path"},
     "environment_variables": {"type": "dict", "default": {}},
 }
@@ -336,7 +340,7 @@ def settings_problems(params: t.Mapping[str, t.Any]) -> list[str] | None:
     path, account = params["settings_file"], store.find_account(params["owner"])
     try:
         raw = store.read(path, account, SETTINGS_LIMIT)
-        journal = read_journal(Paths(path, ""), account)
+        journal = read_journal(Paths(path, "", params["journal"]))
         if raw is None or journal.get("judged") == digest(raw):
             return None
         with store.staged(path, raw, account) as candidate:
@@ -484,7 +488,7 @@ def refuse_useless_numbers(params: dict[str, t.Any]) -> None:
 def main() -> None:
     module = AnsibleModule(
         ARGUMENTS,
-        required_together=[("client_cert", "client_key"), ("settings_file", "release")],
+        required_together=[("client_cert", "client_key"), ("settings_file", "release", "journal")],
         supports_check_mode=True,
     )
     try:

@@ -113,7 +113,9 @@ def test_behind_the_mtls_proxy_no_other_account_answers_from_the_gateways_port(
 def test_the_account_lets_nobody_in_by_ssh(gateway: Gateway) -> None:
     host, folder = gateway.host, "/var/lib/openclaw/main/state/.ssh"
     host.run("rm -f /root/its; ssh-keygen -q -t ed25519 -N '' -f /root/its")
-    host.run(f"install -d -o openclaw -m 700 {folder}; install -o openclaw -m 600 /root/its.pub {folder}/authorized_keys")
+    host.run(
+        f"install -d -o openclaw -m 700 {folder}; install -o openclaw -m 600 /root/its.pub {folder}/authorized_keys"
+    )
     login = "timeout 5 ssh -N -i /root/its -o BatchMode=yes -o StrictHostKeyChecking=no openclaw@127.0.0.1"
     status, _, errors = host.execute(login)
     assert (status, "Permission denied" in errors) == (255, True), errors

@@ -26,7 +26,7 @@ from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
 
 # The machine's two cores carry the hosts as well.
 LANES = 2
-JOURNAL = f"{lab.SETTINGS}.applied"
+JOURNAL = "/etc/openclaw/main/applied.json"
 # What would show that something was left behind: candidates and temporaries, half releases, npm.
 LEFTOVERS = r"""
 find /var/lib/openclaw/main /etc/openclaw /opt/openclaw/releases -maxdepth 3 \

@@ -102,7 +102,7 @@ class Host:
         self.owner = owner
         self.settings = root / "lib" / "openclaw.json"
         self.secrets = root / "etc" / "secrets.json"
-        self.journal = root / "lib" / "openclaw.json.applied"
+        self.journal = root / "applied.json"
         self.previous = root / "lib" / "openclaw.json.previous"
         self.last_good = root / "lib" / "openclaw.json.last-good"
         for path in (self.settings, self.secrets):
@@ -119,6 +119,7 @@ class Host:
             "owned": owned,
             "secrets": {},
             "secrets_path": str(self.secrets),
+            "journal_path": str(self.journal),
             "generate": [],
             "environment_variables": {"OPENCLAW_STATE_DIR": str(self.root / "state")},
             "release": str(self.root / "releases" / "2026.9.6"),

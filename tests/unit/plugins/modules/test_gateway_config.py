@@ -168,7 +168,7 @@ def test_an_error_is_subject_reason_and_remedy(run: Run, host: Host) -> None:
     assert host.tree() == {}
 
 
-@pytest.mark.parametrize("missing", ["path", "secrets_path"])
+@pytest.mark.parametrize("missing", ["path", "secrets_path", "journal_path"])
 def test_paths_are_required(run_module: RunModule, host: Host, missing: str) -> None:
     given = {key: value for key, value in host.parameters().items() if value is not None and key != missing}
     result = run_module(gateway_config.main, **given)

@@ -709,44 +709,65 @@ def changed_settings(tmp_path: Path, programs: None) -> Path:
     path = tmp_path / "lib/openclaw.json"
     path.parent.mkdir()
     path.write_text('{"session": {"idleMinutes": 60}}')
-    path.with_name("openclaw.json.applied").write_text(json.dumps({"judged": "0" * 64}))
+    path.parent.with_name("applied.json").write_text(json.dumps({"judged": "0" * 64}))
     return path
 
 
 def test_settings_that_the_next_start_refuses_are_told_while_the_gateway_runs_on(look, changed_settings, release):
     release.issues[:] = [{"path": "session", "message": 'Unrecognized key: "idleMinutes"'}]
-    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current", fail_on="never")
+    result = look(
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+        fail_on="never",
+    )
     assert (result["verdict"], result["checks"]["settings"]) == ("degraded", "failed")
     [reason] = result["reasons"]
     assert reason.startswith(f"The next start will fail. {changed_settings}: session.idleMinutes: Unrecognized key")
     assert "write session.idleMinutes: null in gateway_settings" in reason
-    assert sorted(path.name for path in changed_settings.parent.iterdir()) == [
-        "openclaw.json",
-        "openclaw.json.applied",
-    ]
+    assert [path.name for path in changed_settings.parent.iterdir()] == ["openclaw.json"]
 
 
 def test_the_keys_are_named_too_when_the_gateway_is_down_for_them(look, nowhere, changed_settings, release):
     release.issues[:] = [{"path": "session", "message": 'Unrecognized key: "idleMinutes"'}]
-    result = look(url=nowhere, settings_file=str(changed_settings), release="/opt/x/current", fail_on="never")
+    result = look(
+        url=nowhere,
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/x/current",
+        fail_on="never",
+    )
     assert result["verdict"] == "unreachable"
     assert any("session.idleMinutes" in reason for reason in result["reasons"])
 
 
 def test_changed_settings_that_the_release_takes_are_fine(look, changed_settings, release):
-    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current")
+    result = look(
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+    )
     assert (result["verdict"], result["checks"]["settings"]) == ("healthy", "passed")
 
 
 def test_settings_that_were_judged_start_no_process(look, changed_settings, release):
     digest = hashlib.sha256(changed_settings.read_bytes()).hexdigest()
-    changed_settings.with_name("openclaw.json.applied").write_text(json.dumps({"judged": digest}))
-    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current")
+    changed_settings.parent.with_name("applied.json").write_text(json.dumps({"judged": digest}))
+    result = look(
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+    )
     assert (result["verdict"], result["checks"]["settings"], release.seen) == ("healthy", "not_run", [])
 
 
 def test_settings_that_cannot_be_read_are_a_finding(look, changed_settings):
     changed_settings.unlink()
     changed_settings.symlink_to("/etc/passwd")
-    result = look(settings_file=str(changed_settings), release="/opt/openclaw/main/current", fail_on="never")
+    result = look(
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+        fail_on="never",
+    )
     assert "it is a symbolic link" in result["reasons"][0]

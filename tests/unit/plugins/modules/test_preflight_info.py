@@ -60,6 +60,7 @@ def gateway(tmp_path: Path) -> dict[str, Any]:
     config = {
         "path": str(tmp_path / "openclaw.json"),
         "secrets_path": str(tmp_path / "secrets.json"),
+        "journal_path": str(tmp_path / "applied.json"),
         "secrets": {"TOKEN": SECRET},
         "settings": {"channels": {"x": {"token": SECRET}}},
     }
