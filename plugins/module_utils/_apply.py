@@ -13,6 +13,7 @@ the next run goes on.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 import time
@@ -47,6 +48,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._text import pars
 _DEFAULT_PORT = 18789
 # How often settings are written that a start of OpenClaw takes back.
 _WRITES = 3
+# How many of the files that its starts have set aside are looked at, the latest.
+_KEPT = 5
 _SECRETS_MODE = 0o400
 # The account could hide by it what it has changed: it is written with the caller's rights, where the account cannot write.
 _JOURNAL_OWNER = None
@@ -392,9 +395,11 @@ def write_again(params: Params, paths: Paths, account: _store.Account | None) ->
         if note is None or digest(raw) == note["judged"] or not is_json(raw):
             return attempt > 0
         live = parse_object(raw)
-        settings = live
-        for before in (*unfinished(journal), journal.get("applied", {})):
-            settings = _merge.merge(applied=before, desired=note["desired"], live=settings)
+        settings = set_aside_by_a_start(paths, account, note["judged"])
+        if settings is None:
+            settings = live
+            for before in (*unfinished(journal), journal.get("applied", {})):
+                settings = _merge.merge(applied=before, desired=note["desired"], live=settings)
         keys = _merge.differing(live, settings)
         if not keys:
             return attempt > 0  # it has only added keys of its own
@@ -417,6 +422,19 @@ def write_again(params: Params, paths: Paths, account: _store.Account | None) ->
         f"OpenClaw has taken the former settings back {_WRITES} times (its log: 'Config auto-restored from backup')"
     )
     raise OpenClawError(paths.settings, reason, "Set gateway_settings_readonly to true, which keeps it from that.")
+
+
+def set_aside_by_a_start(paths: Paths, account: _store.Account | None, written: str) -> Settings | None:
+    """What was written and a start has replaced, where it kept it; with what the inventory says nothing of.
+
+    :param written: the SHA-256 of it.
+    """
+    for path in sorted(glob.glob(f"{glob.escape(paths.settings)}.clobbered.*"))[-_KEPT:]:
+        with contextlib.suppress(OpenClawError):
+            raw = _store.read(path, account, SETTINGS_LIMIT)
+            if raw and digest(raw) == written and is_json(raw):
+                return parse_object(raw)
+    return None
 
 
 def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.Any], settings: Settings) -> None:

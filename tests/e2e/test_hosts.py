@@ -32,7 +32,7 @@ echo 'deb [signed-by=/usr/share/keyrings/docker.asc] {DOCKER} bookworm stable' >
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-ce docker-ce-cli containerd.io >/dev/null
 systemctl enable --now docker
-echo 'deb [trusted=yes] http://mirror.lab/gone stable main' >/etc/apt/sources.list.d/gone.list
+echo 'deb http://mirror.lab/gone stable main' >/etc/apt/sources.list.d/gone.list
 """
 # What a fresh machine does to itself: each lock for some seconds.
 BUSY = """
@@ -171,12 +171,14 @@ def test_settings_that_a_start_takes_back_are_written_again(gateway: Gateway) ->
     large = {"env": {"vars": {f"BENCH_{number}": "x" * 60 for number in range(60)}}}
     writable: dict[str, t.Any] = {"gateway_settings_readonly": False}
     assert converge(gateway, gateway_settings=large, **writable).status == 0
-    # A change that it takes while it runs, so that there is a last good file.
-    assert converge(gateway, gateway_settings={**large, "logging": {"consoleLevel": "warn"}}, **writable).status == 0
-    host.eventually(f"test -s {lab.SETTINGS}.last-good")
+    # Only a change of OpenClaw's own makes the backup that it takes back later.
+    host.run("cd / && openclaw config set logging.level debug")
+    host.eventually(f"test -s {lab.SETTINGS}.bak && grep -q debug {lab.SETTINGS}.last-good")
     host.run(f"systemctl stop {lab.UNIT}")
     run = converge(gateway, gateway_settings={"logging": {"consoleLevel": "warn"}}, **writable)
     assert run.status == 0, run.output
     assert squeezed("OpenClaw had taken the former settings back at its start") in message(run, "WARNING"), run.output
     assert "env" not in host.settings()
+    # What the inventory says nothing of is as it was, too.
+    assert host.settings()["logging"] == {**host.settings()["logging"], "consoleLevel": "warn", "level": "debug"}
     assert host.serves()

@@ -908,6 +908,20 @@ def test_settings_that_a_start_has_taken_back_are_written_again(host: Host) -> N
     assert (again["changed"], again["pending"]) == (False, False)
 
 
+def test_what_a_start_has_set_aside_is_what_is_written_again(host: Host) -> None:
+    host.deploy(settings={**SERVING, "a": 1})
+    host.write({**host.read(), "foreign": 1})
+    host.run(settings={**SERVING, "a": 2})
+    written = host.settings.read_bytes()
+    for name, content in (("2026-01-01", b"{}"), ("2026-01-02", written), ("2026-01-03", b"torn")):
+        host.settings.with_name(f"openclaw.json.clobbered.{name}").write_bytes(content)
+    host.write({**SERVING, "a": 1})
+    host.gateway.serves = True
+    assert host.run(state="confirmed")["changed"] is True
+    assert (host.read()["a"], host.read()["foreign"]) == (2, 1)
+    assert host.settings.read_bytes() == written
+
+
 def test_a_start_that_adds_keys_of_its_own_has_taken_nothing_back(host: Host) -> None:
     host.run(settings={**SERVING, "b": 1})
     taken_back(host)
