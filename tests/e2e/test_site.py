@@ -307,12 +307,15 @@ def test_only_root_may_write_what_root_or_the_unit_runs(host: lab.Host) -> None:
 
 @on_each
 def test_the_command_runs_the_release_as_the_gateway_whoever_calls_it(host: lab.Host) -> None:
-    host.run("printf '#!/bin/sh\\nid -un\\n' >/root/who; chmod 0755 /root/who")
+    host.run("printf '#!/bin/sh\\nid -un; echo $NODE_COMPILE_CACHE\\n' >/root/who; chmod 0755 /root/who")
     for caller in ("root", "ops"):
         call = f"cd / && runuser -u {caller} -- openclaw"
         assert host.run(f"{call} --version").startswith(f"OpenClaw {lab.VERSION} ")
-        # In a mount namespace of its own, something in Node.js's place says under which account it was started.
-        assert host.run(f"unshare --mount sh -c 'mount --bind /root/who /usr/bin/node && {call}'") == "openclaw\n"
+        # In a mount namespace of its own, something in Node.js's place says under which account it was started, and where it
+        # would take compiled code from: not from /tmp, where anybody may have put it.
+        assert host.run(f"unshare --mount sh -c 'mount --bind /root/who /usr/bin/node && {call}'") == (
+            "openclaw\n/var/cache/openclaw/main/compile\n"
+        )
     # Settings that only the gateway's account can read; and nothing is left there that belongs to a caller.
     assert host.run("cd / && runuser -u ops -- openclaw config get gateway.port").split()[-1] == "18789"
     # The engine's data belong to whoever is in a sandbox.

@@ -592,6 +592,8 @@ def test_the_program_gets_the_gateways_environment_and_nothing_of_ours(
     assert "CLAWOPS_OF_THE_CALLER" not in seen.environment
     assert {"EXTRA", "PATH", "OPENCLAW_CONFIG_PATH", "OPENCLAW_STATE_DIR"} <= set(seen.environment)
     assert seen.cwd == "/"
+    # Compiled code in a shared /tmp may be another account's.
+    assert seen.environment["NODE_DISABLE_COMPILE_CACHE"] == "1"
 
 
 @pytest.mark.parametrize("place", ["npm", "extensions", "plugins"])

@@ -503,8 +503,10 @@ def npm(tmp_path: Path, module: AnsibleModule) -> Callable[[Answers], None]:
         ]
         script = tmp_path / "bin/npm"
         registry = shlex.quote(str(tmp_path / "registry"))
+        # It runs no compiled code that another account may have put into /tmp.
+        cache = 'test "$NODE_DISABLE_COMPILE_CACHE" = 1 || exit 98\n'
         script.write_text(
-            f'#!/bin/sh\necho "${{npm_config_registry-of npm}}" > {registry}\ncase "$*" in\n{"".join(cases)}esac\nexit 99\n'
+            f'#!/bin/sh\n{cache}echo "${{npm_config_registry-of npm}}" > {registry}\ncase "$*" in\n{"".join(cases)}esac\nexit 99\n'
         )
         script.chmod(0o755)
 
