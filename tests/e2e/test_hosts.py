@@ -131,6 +131,16 @@ def gateway(start_shared_gateway: t.Callable[..., Gateway]) -> Gateway:
     return start_shared_gateway(SETTINGS)
 
 
+def test_a_source_that_cannot_be_read_is_taken_away_again(gateway: Gateway) -> None:
+    host = gateway.host
+    before = host.run("find /etc/apt -type f -exec sha256sum {} + | sort")
+    run = converge(gateway, docker_state="present", docker_repository_url="http://mirror.lab/gone")
+    told = "The source of http://mirror.lab/gone: it could not be read, and was taken away again"
+    assert_refused(run, (told, "Check the address, the key and the host's network"))
+    assert host.run("find /etc/apt -type f -exec sha256sum {} + | sort") == before
+    assert host.serves()
+
+
 def test_text_on_the_command_line_means_what_it_says(gateway: Gateway) -> None:
     words = ("-e", "gateway_port=18790", "-e", 'gateway_settings={"logging":{"consoleLevel":"warn"}}')
     run = converge(gateway, *words)
