@@ -37,7 +37,11 @@ NUMBER = secrets.randbelow(9 * 10**17) + 10**17
 AWKWARD = '"quoted"\\back/slash+$HOME'
 # What must be there only where a planted one is: shows that the search would find any other.
 CANARY = f"{MARK}-CANARY-"
-PLAIN_OWNERS = {f"{lab.SETTINGS}{suffix}": "600 openclaw" for suffix in ("", ".previous", ".applied")}
+PLAIN_OWNERS = {
+    lab.SETTINGS: "600 openclaw",
+    f"{lab.SETTINGS}.previous": "600 openclaw",
+    "/etc/openclaw/main/applied.json": "600 root",
+}
 
 # Runs on the host: every file but the release's own, with the place of each trace in it.
 SEARCH = r"""
