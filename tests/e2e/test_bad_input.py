@@ -173,7 +173,7 @@ LIVE_ROWS = [
     ),
     pytest.param(
         {"nodejs_major": 22},
-        ("nodejs_major 22: OpenClaw 2026.9.6 runs on Node.js >=24.16.0", "Set nodejs_major to a version of that range"),
+        ("nodejs_major 22: OpenClaw 2026.9.6 needs Node.js >=24.16.0", "Set nodejs_major to a version of that range"),
         id="node-too-old",
     ),
     pytest.param(
@@ -377,7 +377,7 @@ def test_a_run_that_could_not_install_the_release_is_refused(bare: lab.Host, tmp
 def test_node_that_is_too_old_is_refused_before_it_is_installed(bare: lab.Host, tmp_path: Path) -> None:
     with untouched(bare):
         run = site(tmp_path, bare, {"nodejs_major": 22})
-    assert_refused(run, ("nodejs_major 22: OpenClaw 2026.9.6 runs on Node.js >=24.16.0", "Set nodejs_major"))
+    assert_refused(run, ("nodejs_major 22: OpenClaw 2026.9.6 needs Node.js >=24.16.0", "Set nodejs_major"))
 
 
 def test_a_distribution_that_nobody_tested_is_refused(bare: lab.Host, tmp_path: Path) -> None:
@@ -434,7 +434,8 @@ def test_a_bare_hosts_settings_are_refused_once_the_release_is_there_and_before_
     assert_refused(site(tmp_path, bare, desired), words)
     # The account and its empty directories are there, since the release judges with the account's rights.
     places = "/etc/systemd/system/openclaw* /etc/sysctl.d/*openclaw* /etc/openclaw /etc/nginx /usr/bin/dockerd /var/lib/openclaw"
-    assert bare.run(f"find {places} ! -type d 2>/dev/null || true") == ""
+    # Node.js came before it, and its role's note.
+    assert bare.run(f"find {places} ! -type d ! -path /etc/openclaw/brought/nodejs 2>/dev/null || true") == ""
     assert bare.run("ls /opt/openclaw/releases") == f"{lab.VERSION}\n"
     with untouched(bare):
         again = site(tmp_path, bare, desired)
@@ -454,11 +455,19 @@ def put_back(host: lab.Host) -> Iterator[None]:
     assert host.serves()
 
 
-def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back_and_the_token_that_it_took_before(
+def test_an_environment_that_the_gateway_does_not_start_with_is_taken_back(gateway: Gateway, tmp_path: Path) -> None:
+    with put_back(gateway.host):
+        run = site(tmp_path, gateway.host, {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}})
+    assert_refused(run, ("What ran before was put back and is healthy.",))
+
+
+def test_a_token_that_the_gateway_took_goes_back_when_it_does_not_start_with_what_came_along(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     former = gateway.host.token()
-    changes = {"gateway_environment": {"NODE_OPTIONS": "--nonsense"}, "gateway_token": "n" * 40}
+    # The release judges the settings without it, and finds nothing.
+    nowhere = {"OPENCLAW_CONFIG_PATH": "/nonexistent/openclaw.json"}
+    changes = {"gateway_environment": nowhere, "gateway_token": "n" * 40}
     with put_back(gateway.host):
         run = site(tmp_path, gateway.host, changes)
     assert gateway.host.accepts(former)
