@@ -108,6 +108,13 @@ def test_before_the_lists_are_read_a_dry_run_only_predicts_an_installation(decid
     assert not unknown(common_apt_read_archive=True, ansible_check_mode=False)
 
 
+def test_what_a_skipped_role_has_the_gateway_run_with_stays_as_it_is(decide: Decide) -> None:
+    names = decide("gateway", "__gateway_files_names", tuning_gateway_files=[], docker_gateway_files=[])
+    assert {"tuning_gateway_files", "docker_gateway_files"} <= {*names}
+    given = {"tuning_gateway_files": [], "docker_gateway_files": [], "ansible_skip_tags": ["tuning"]}
+    assert {*names} - {*decide("gateway", "__gateway_files_names", **given)} == {"tuning_gateway_files"}
+
+
 def test_what_a_role_has_brought_is_what_was_not_there_before_and_what_it_noted_earlier(decide: Decide) -> None:
     given = {
         "common_apt_packages": ["docker-ce=5:27*", "docker-ce-cli", "uidmap>=1"],
