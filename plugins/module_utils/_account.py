@@ -231,19 +231,41 @@ def unmount(points: t.Iterable[str]) -> None:
 
 def remains(owner: Owner) -> list[str]:
     """What programs on the host keep for the account, and whatever is its own in places that are everybody's."""
-    found = [path for path in (place.format(owner.name) for place in _NAMED) if is_there(path)]
+    return _named(owner) + _found(owner, "-print0")
+
+
+def remove_remains(owner: Owner) -> list[str]:
+    """Remove that; what was removed.
+
+    :raises OpenClawError: it could not be looked for in time, or something is left.
+    """
+    named = _named(owner)
+    remove_trees(named)
+    # By find itself, which holds the directory: by its path, another account could lead root elsewhere meanwhile.
+    return named + _found(owner, "-print0", "-delete")
+
+
+def _named(owner: Owner) -> list[str]:
+    return [path for path in (place.format(owner.name) for place in _NAMED) if is_there(path)]
+
+
+def _found(owner: Owner, *actions: str) -> list[str]:
+    """The account's own files in places that are everybody's, as far as the list is kept."""
     shared = [path for path in _SHARED if os.path.isdir(path)]
     if not shared:
-        return found
+        return []
     owned = ["-uid", str(owner.uid)]
     for first, count in owner.extra:
         owned += ["-o", "-uid", f"+{first - 1}", "-uid", f"-{first + count}"]
     # find opens each directory by its parent's descriptor, and stays on the file systems that it was given.
-    argv = ["find", *shared, "-xdev", "-mindepth", "1", "(", *owned, ")", "-print0"]
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    argv = ["find", *shared, "-xdev", "-mindepth", "1", "(", *owned, ")", *actions]
+    try:
         listed = _bounded.run(argv, "", seconds=_SEARCH_SECONDS, limit=_SEARCH_BYTES).stdout
-        found += [path for path in listed.split("\0") if path]
-    return found
+    except subprocess.TimeoutExpired as error:
+        reason = f"its files in {', '.join(shared)} could not all be looked for within {_SEARCH_SECONDS} s"
+        raise OpenClawError(owner.name, reason, "Remove some of them and run again.") from error
+    # What follows the last end of a path was cut off at the limit, and is none.
+    return listed.split("\0")[:-1]
 
 
 def remove_ipc(owner: Owner) -> list[str]:
@@ -291,6 +313,7 @@ __all__ = (
     "release",
     "remains",
     "remove_ipc",
+    "remove_remains",
     "remove_trees",
     "unmount",
 )

@@ -125,9 +125,9 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     account.unmount(account.mounts_below(paths, _host.read_text(MOUNTS)))
     if owner and purge:
         # A process may have put something there before it was ended.
-        kept, ipc = account.remains(owner), account.remove_ipc(owner)
+        kept, ipc = account.remove_remains(owner), account.remove_ipc(owner)
         paths = [path for path in module.params["paths"] if account.is_there(path)]
-    account.remove_trees([*kept, *paths])
+    account.remove_trees(paths)
     return result(ended, mounts, [*kept, *paths, *ipc])
 
 

@@ -284,6 +284,33 @@ def test_jobs_mail_and_files_of_the_account_are_found_and_others_are_not(
     os.chown(shared / "roots-folder/deeper/setuid", UID, UID)
     names = {Path(path).name for path in _account.remains(OWNER)}
     assert names == {OWNER.name, "its", "mapped", "link", "setuid"}
+    assert {Path(path).name for path in _account.remove_remains(OWNER)} == names
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {"tmp", "crontabs", "crontabs/root", "tmp/roots", "tmp/roots-folder", "tmp/roots-folder/deeper"}
+
+
+@needs_root
+def test_a_path_that_is_cut_off_at_the_end_of_a_long_list_is_not_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_account, "_SHARED", (str(tmp_path),))
+    monkeypatch.setattr(_account, "_NAMED", ())
+    for name in ("one", "two"):
+        (tmp_path / name).touch()
+        os.chown(tmp_path / name, UID, UID)
+    # The second path ends where that of its directory does.
+    whole = len(f"{tmp_path}/one") + 1
+    monkeypatch.setattr(_account, "_SEARCH_BYTES", whole + len(str(tmp_path)))
+    assert {Path(path).parent for path in _account.remove_remains(OWNER)} == {tmp_path}
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_root
+def test_what_could_not_be_looked_for_in_time_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_account, "_SHARED", (str(tmp_path),))
+    monkeypatch.setattr(_account, "_SEARCH_SECONDS", 0)
+    with pytest.raises(OpenClawError, match="could not all be looked for within 0 s"):
+        _account.remains(OWNER)
 
 
 @pytest.mark.parametrize(
