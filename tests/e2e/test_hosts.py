@@ -22,6 +22,7 @@ from ansible_collections.clawops.openclaw.tests.e2e.lab import assert_refused, m
 
 pytestmark = pytest.mark.full
 ENGINE, PERSON, SETTINGS = "hosts-engine", "hosts-person", "hosts-settings"
+BARE, DISTRIBUTION = "hosts-bare", "hosts-distribution"
 DOCKER = "http://mirror.lab/docker/linux/debian"
 # As Docker's own instructions say, with a source that is gone beside it.
 THEIR_ENGINE = f"""
@@ -34,13 +35,34 @@ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends do
 systemctl enable --now docker
 echo 'deb http://mirror.lab/gone stable main' >/etc/apt/sources.list.d/gone.list
 """
-# What a fresh machine does to itself: each lock for some seconds.
+# Node.js 22 kept back, and sources of the two vendors', as their guides have them: keys where ours are not.
+THEIR_SOURCES = """
+set -e
+install -d /usr/share/keyrings
+curl -fsS http://mirror.lab/nodesource/gpgkey/nodesource-repo.gpg.key -o /usr/share/keyrings/nodesource.asc
+echo 'deb [signed-by=/usr/share/keyrings/nodesource.asc] http://mirror.lab/nodesource/node_22.x nodistro main' \
+  >/etc/apt/sources.list.d/nodesource.list
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends nodejs >/dev/null
+apt-mark hold nodejs
+sed -i s/node_22/node_24/ /etc/apt/sources.list.d/nodesource.list
+curl -fsS http://mirror.lab/tailscale/stable/debian/bookworm.noarmor.gpg -o /usr/share/keyrings/tailscale-theirs.gpg
+echo 'deb [signed-by=/usr/share/keyrings/tailscale-theirs.gpg] http://mirror.lab/tailscale/stable/debian bookworm main' \
+  >/etc/apt/sources.list.d/tailscale.list
+"""
+# What a fresh machine does to itself: apt's lock for 60 seconds, then dpkg's for 100.
 BUSY = """
 import fcntl, time
-for path in ("/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend"):
+for path, seconds in (("/var/lib/apt/lists/lock", 60), ("/var/lib/dpkg/lock-frontend", 100)):
     with open(path, "w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
-        time.sleep(20)
+        time.sleep(seconds)
+"""
+INI = """[gateways]
+{host}
+
+[gateways:vars]
+{variables}
 """
 
 
@@ -86,6 +108,56 @@ def test_an_engine_that_was_there_before_stays_when_the_gateway_comes_and_goes(e
     assert run.status == 0, run.output
     assert theirs(host) == before
     assert host.run("ls -d /usr/bin/dockerd-rootless.sh /etc/openclaw/brought/docker", check=False) == ""
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[lab.Host]:
+    """A host without a gateway, with the vendors' sources and a Node.js that is kept back."""
+    host = lab.up({BARE: "debian12"})[BARE]
+    host.run(THEIR_SOURCES)
+    yield host
+    lab.down([BARE])
+
+
+def test_a_package_that_is_kept_back_is_named_before_anything_is_touched(bare: lab.Host, tmp_path: Path) -> None:
+    where = lab.inventory(tmp_path, {BARE: {}})
+    before = bare.digest() + bare.packages()
+    run = lab.play("site", where)
+    assert_refused(run, ("The package nodejs: 'apt-mark hold' keeps it in version 22", "apt-mark unhold nodejs"))
+    assert bare.digest() + bare.packages() == before
+
+
+def test_the_operators_sources_of_a_vendor_are_used_and_no_second_one_is_added(bare: lab.Host, tmp_path: Path) -> None:
+    bare.run("apt-mark unhold nodejs")
+    sources = "cd /etc/apt && sha256sum sources.list.d/* && ls preferences.d keyrings 2>/dev/null"
+    before = bare.run(sources)
+    # No coordination server answers there. By then the package is there, which a failed join takes away again.
+    tailscale = {
+        "tailscale_state": "present",
+        "tailscale_login_server": "https://nobody.lab",
+        "tailscale_auth_key": "x",
+    }
+    run = lab.play("site", lab.inventory(tmp_path, {BARE: {}}, **tailscale))
+    assert "nobody.lab" in run.output
+    assert bare.run("dpkg-query -W nodejs").split()[1].startswith("24.")
+    assert bare.run("grep -c 'Package: tailscale' /var/lib/apt/lists/mirror.lab_tailscale*Packages").strip() != "0"
+    after = bare.run(sources)
+    assert [line for line in after.splitlines() if "sources.list.d/" in line] == [
+        line for line in before.splitlines() if "sources.list.d/" in line
+    ]
+    assert bare.run("apt-get update 2>&1 | grep -E '^(E|W):' || true") == ""
+
+
+def test_an_engine_of_ubuntus_own_is_refused_with_the_way_to_leave_it(tmp_path: Path) -> None:
+    host = lab.up({DISTRIBUTION: "ubuntu2404"})[DISTRIBUTION]
+    try:
+        host.run("apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io >/dev/null")
+        before = host.digest() + host.packages()
+        run = lab.play("site", lab.inventory(tmp_path, {DISTRIBUTION: {}}, docker_state="present"))
+        assert_refused(run, ("docker.io", "leave the engine that is there as it is with docker_state: unmanaged"))
+        assert host.digest() + host.packages() == before
+    finally:
+        lab.down([DISTRIBUTION])
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +221,36 @@ def test_text_on_the_command_line_means_what_it_says(gateway: Gateway) -> None:
     assert (settings["gateway"]["port"], settings["logging"]["consoleLevel"]) == (18790, "warn")
     assert gateway.host.serves(18790)
     assert converge(gateway).status == 0
+
+
+def test_an_ini_inventory_means_what_it_says(gateway: Gateway, tmp_path: Path) -> None:
+    variables = {
+        **lab.LAB_VARIABLES,
+        "gateway_port": 18790,
+        "gateway_settings": '{"channels": {"telegram": {"enabled": false}}}',
+        "gateway_settings_readonly": "false",
+    }
+    where = tmp_path / "hosts.ini"
+    lines = "\n".join(f"{name}={value}" for name, value in variables.items())
+    where.write_text(INI.format(host=SETTINGS, variables=lines), encoding="utf-8")
+    run = lab.play("site", where)
+    assert run.status == 0, run.output
+    settings = gateway.host.settings()
+    assert (settings["gateway"]["port"], settings["channels"]["telegram"]["enabled"]) == (18790, False)
+    assert "OPENCLAW_CONFIG_READONLY" not in gateway.host.run(f"systemctl show -p Environment {lab.UNIT}")
+    assert lab.play("site", where).changed(SETTINGS) == 0
+    assert converge(gateway).status == 0
+
+
+def test_an_nginx_that_does_not_read_the_proxys_file_is_named_beforehand(gateway: Gateway, tmp_path: Path) -> None:
+    host = gateway.host
+    host.run("apt-get update -qq && apt-get install -y -qq --no-install-recommends nginx >/dev/null")
+    host.run("sed -i /conf.d/d /etc/nginx/nginx.conf && systemctl restart nginx")
+    mtls = {"mtls_clients": ["alice"], "mtls_bundle_passphrase": "opens-the-bundles-of-a-throw-away-host"}
+    with untouched(host):
+        run = converge(gateway, mtls_state="present", mtls_bundles_path=str(tmp_path), **mtls)
+    told = "/etc/nginx/nginx.conf: it includes no file of /etc/nginx/conf.d"
+    assert_refused(run, (told, "Add 'include /etc/nginx/conf.d/*.conf;' to its http block"))
 
 
 def test_a_token_that_no_header_carries_is_refused_and_nothing_changes(gateway: Gateway) -> None:
