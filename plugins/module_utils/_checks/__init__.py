@@ -26,6 +26,7 @@ from __future__ import annotations
 import types
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._checks import (
+    backup,
     common,
     docker,
     gateway,
@@ -44,6 +45,7 @@ ROLES: dict[str, types.ModuleType] = {
     "tuning": tuning,
     "tailscale": tailscale,
     "mtls": mtls,
+    "backup": backup,
 }
 
 __all__ = ("ROLES",)

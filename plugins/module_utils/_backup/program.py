@@ -1,0 +1,146 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""The commands. cron and systemd run ``scheduled``, ``scheduled-full`` and ``drill``; plays run the others."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import random
+import signal
+import sys
+import time
+import typing as t
+
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, restore
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+# Seconds to wait for a run that is under way, and after which a restore that was never finished holds backups up no more.
+_PATIENCE = 900
+_RESTORE = 7200
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    os.umask(0o077)
+    given = parser().parse_args(arguments)
+    # systemd ends a unit so that took too long: what is half-done goes, and the status says so.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        settings = written.load(given.instance)
+        with alone(settings):
+            return run(settings, given)
+    except OpenClawError as error:
+        print(json.dumps({"error": str(error)}) if given.json else f"error: {error}", flush=True)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="openclaw-backup", description="Backups of an OpenClaw gateway.")
+    found.add_argument("--instance", required=True)
+    found.add_argument("--json", action="store_true", help="one JSON object in place of lines")
+    commands = found.add_subparsers(dest="command", required=True)
+    for name in ("state", "full", "scheduled", "scheduled-full", "drill", "place", "back", "done"):
+        commands.add_parser(name)
+    for name in ("choose", "fetch"):
+        command = commands.add_parser(name)
+        command.add_argument("--snapshot", default="latest")
+        command.add_argument("--host", default="")
+        command.add_argument("--repository", default="")
+        command.add_argument("--archive", default="")
+    return found
+
+
+def _end(number: int, frame: t.Any) -> t.NoReturn:
+    del frame
+    raise OpenClawError("this run", f"it was ended by signal {number}", "The next run starts anew.")
+
+
+@contextlib.contextmanager
+def alone(settings: written.Settings) -> t.Iterator[None]:
+    """Have the gateway's backups to oneself. A lock of the kernel's, which ends with its process."""
+    os.makedirs(settings.folder, mode=0o711, exist_ok=True)
+    handle = os.open(settings.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    remedy = "See 'systemctl list-units openclaw-backup*'."
+                    raise OpenClawError("another run", f"it has been under way for {_PATIENCE} s", remedy) from None
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(handle)
+
+
+def run(settings: written.Settings, given: argparse.Namespace) -> int:
+    """Do what the command says."""
+    command = given.command
+    if command.startswith("scheduled"):
+        if restore_is_under_way(settings):
+            print("a restore is under way; this run is left out", flush=True)
+            return 0
+        time.sleep(random.uniform(0, settings.delay))  # noqa: S311, it only spreads the load
+    if command in ("state", "full", "scheduled", "scheduled-full"):
+        return 0 if backup.run(settings, "full" if command.endswith("full") else "state", say) else 1
+    result: t.Any = {}
+    if command == "drill":
+        result = drill.run(settings, say)
+    elif command == "choose":
+        result = chosen(settings, given)
+    elif command == "fetch":
+        found = (
+            None
+            if given.archive
+            else restore.choose(settings, given.snapshot, given.host, given.repository, settings.timeout)
+        )
+        result = restore.fetch(settings, found, given.archive)
+    elif command == "place":
+        result = restore.place(settings)
+    elif command == "back":
+        result = {"changed": restore.back(settings)}
+    elif command == "done":
+        restore.done(settings)
+    print(json.dumps(result), flush=True)
+    return 0
+
+
+def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t.Any]:
+    """Which snapshot a restore would take; nothing is changed."""
+    found = restore.choose(settings, given.snapshot, given.host, given.repository, 120)
+    return {
+        "snapshot": found.snapshot.id,
+        "time": int(found.snapshot.time),
+        "kind": found.snapshot.kind,
+        "repository": found.repository.remote.name,
+    }
+
+
+def restore_is_under_way(settings: written.Settings) -> bool:
+    """Whether the data is being exchanged, which no backup should see."""
+    try:
+        return time.time() - os.stat(settings.restoring).st_mtime < _RESTORE
+    except FileNotFoundError:
+        return False
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+__all__ = ("main",)
