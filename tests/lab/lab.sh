@@ -25,8 +25,8 @@ Usage: lab.sh COMMAND
   clean                     destroy, and remove the cache too
 
 Images: debian12 debian13 ubuntu2404 ubuntu2604
-Vendors: base-image docker nodesource tailscale; default: all. What is not asked for is not built, and what is there
-stays. tailscale takes minutes where its programs have not been compiled yet.
+Vendors: backup base-image docker nodesource tailscale; default: all. What is not asked for is not built, and what is
+there stays. backup and tailscale take minutes where their programs have not been compiled yet.
 USAGE
 }
 

@@ -23,7 +23,10 @@ vendors_choose() {
 }
 
 vendor_recipe() {
-  printf '%s' "$(sha256_of "$LAB_DIR/mirror/$1.sh" "$LAB_DIR/repository.sh" "$SIGNING_KEY") $ARCHITECTURE" | sha256sum | cut -c1-16
+  local parts=("$LAB_DIR/mirror/$1.sh" "$LAB_DIR/repository.sh" "$SIGNING_KEY")
+  # Only of those that use it, so that a change there builds no other vendor anew.
+  if grep -q '^source .*/golang\.sh' "${parts[0]}"; then parts+=("$LAB_DIR/golang.sh"); fi
+  printf '%s' "$(sha256_of "${parts[@]}") $ARCHITECTURE" | sha256sum | cut -c1-16
 }
 
 vendor_served() { [[ -e $CACHE/www/$1 ]]; }

@@ -6,10 +6,15 @@
 # out of it stays in downloads/, by version; and Headscale, whose larger half is Tailscale, is built with the Tailscale that
 # is built here, not with the one a few weeks older that it asks for, so that no package is compiled twice.
 
+# shellcheck source=/dev/null
+source "$LAB_DIR/golang.sh"
+
 TAILSCALE_VERSION=1.102.5
 # For a pin and an upgrade. The same program under another number, which costs a link in place of a whole build.
 TAILSCALE_OLDER=1.102.4
 HEADSCALE_VERSION=0.29.3
+# shellcheck disable=SC2034 # golang.sh uses it
+GO_REQUIRED=("tailscale.com@v$TAILSCALE_VERSION" "github.com/juanfont/headscale@v$HEADSCALE_VERSION")
 
 build_repository() {
   local destination=$1 suite version
@@ -28,33 +33,6 @@ tailscale_suite() {
   apt_index "$2" "$3"
   public_key "$2/$3.asc"
   gpg --dearmor <"$2/$3.asc" >"$2/$3.noarmor.gpg"
-}
-
-# go_programs MODULE NAME LINKER_FLAGS FILES PROGRAM…: prints a folder with programs and files of a module.
-go_programs() {
-  local folder=$CACHE/downloads/$2-$ARCHITECTURE work=$CACHE/tmp/go-$2
-  if [[ ! -d $folder ]]; then
-    command -v go >/dev/null ||
-      die "the mirror's $2" "it is built with Go, and there is none" "Install Go 1.26.6 or newer, then retry."
-    mkdir -p "$work/out"
-    (cd "$work" && go_build "$@") >&2 || die "the mirror's $2" "Go could not build it" "What it said is above."
-    mv "$work/out" "$folder"
-  fi
-  echo "$folder"
-}
-
-# As a module of our own that asks for both: 'go install' would want the list of all versions, which not every proxy has.
-go_build() {
-  local module=$1 flags=$3 files=$4 program file
-  shift 4
-  export CGO_ENABLED=0 GOFLAGS='-mod=mod -trimpath -buildvcs=false'
-  go mod init lab.invalid/mirror || return
-  go mod edit -require="tailscale.com@v$TAILSCALE_VERSION" -require="github.com/juanfont/headscale@v$HEADSCALE_VERSION" || return
-  # Not optimized: that is a third less of the minutes, and nothing here needs a quick program.
-  for program; do
-    go build -gcflags 'all=-N -l' -ldflags "-s -w $flags" -o out/ "$module/cmd/$program" || return
-  done
-  for file in $files; do install -D -m 644 "$(go list -m -f '{{.Dir}}' "$module")/$file" "out/$file" || return; done
 }
 
 # tailscale_package VERSION FOLDER: laid out and described as the vendor's (release/dist/unixpkgs of the module).
