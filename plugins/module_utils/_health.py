@@ -52,6 +52,7 @@ CHECKS = (
     "mtls",
     "expiry",
     "tailnet",
+    "backup",
 )
 
 # Letters that a credential must have at least.
@@ -178,6 +179,7 @@ def figures(seen: Observations) -> dict[str, t.Any]:
         "event_loop_cpu_core_ratio": number(loop.get("cpuCoreRatio")),
         "certificate_days_left": seen.mtls.days_left if seen.mtls else seen.days_left,
         **{f"{name}_days_left": days for name, days in seen.expiring.items()},
+        **seen.backup_figures,
         "mtls_latency_ms": seen.mtls.probes["startupz"].latency_ms if seen.mtls else None,
     }
     for name, key in (("unit_exit_status", "ExecMainStatus"), ("unit_restarts", "NRestarts")):
@@ -207,6 +209,8 @@ def _looked_at(seen: Observations) -> set[str]:
         names.add("expiry")
     if seen.node_problem is not None:
         names.add("tailnet")
+    if seen.backup_problems is not None:
+        names.add("backup")
     return names
 
 

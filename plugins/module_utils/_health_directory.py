@@ -5,8 +5,9 @@
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
 """What else belongs to the verdict over a gateway: a folder in which each role describes its own thing in a file.
 
-A file is a JSON object with the key ``kind``; the other keys are those of its kind. They are ``mtls``
-and ``tailscale``, whose other key is ``socket``, where tailscaled listens.
+A file is a JSON object with the key ``kind``; the other keys are those of its kind. They are ``mtls``;
+``tailscale``, whose other key is ``socket``, where tailscaled listens; and ``backup``, which each backup writes
+(``_backup/status.py``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import typing as t
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
-KINDS = ("mtls", "tailscale")
+KINDS = ("mtls", "tailscale", "backup")
 # A description is some lines; no module may take the memory that a log file would.
 _LIMIT = 64 << 10
 _REMEDY = "Run site.yml again, or remove it where no role of yours writes it."

@@ -111,6 +111,9 @@ class Observations:
     # Why the host's node of a tailnet cannot be reached, and what to do; None where it was not asked.
     node_problem: str | None = None
     node_remedy: str = ""
+    # What is wrong with backups and drills; None where the host makes none. And their figures, by name.
+    backup_problems: list[str] | None = None
+    backup_figures: dict[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 def findings(seen: Observations) -> t.Iterator[Finding]:
@@ -130,6 +133,7 @@ def findings(seen: Observations) -> t.Iterator[Finding]:
     yield from _mtls(seen)
     yield from _expiry(seen)
     yield from _tailnet(seen)
+    yield from _backup(seen)
 
 
 def is_fresh(seen: Observations) -> bool:
@@ -381,6 +385,12 @@ def _tailnet(seen: Observations) -> t.Iterator[Finding]:
     """It serves, but cannot be reached over the tailnet."""
     if seen.node_problem:
         yield Finding("tailnet", "degraded", _reason("the node of the tailnet", seen.node_problem, seen.node_remedy))
+
+
+def _backup(seen: Observations) -> t.Iterator[Finding]:
+    """It serves, but what it knows might not come back."""
+    for problem in seen.backup_problems or []:
+        yield Finding("backup", "degraded", problem, lasting=True)
 
 
 def _reason(subject: str, seen_as: str, remedy: str) -> str:

@@ -134,6 +134,8 @@ options:
         certificates, CA and revocation list count too.
       - C(kind) C(tailscale), by the role P(clawops.openclaw.tailscale#role), is the host's node of a tailnet. One that was logged
         out, has expired or was removed makes the gateway V(degraded).
+      - C(kind) C(backup), by each run of the role P(clawops.openclaw.backup#role), is when the newest backup and the newest drill were.
+        One that is too old, or has failed, makes the gateway V(degraded).
     type: path
   settings_file:
     description:
@@ -236,6 +238,7 @@ checks:
     mtls: not_run
     expiry: not_run
     tailnet: not_run
+    backup: not_run
 figures:
   description:
     - Every figure under a name of its own, flat, for C(set_stats) and monitoring. The unit is in the name; C(_ratio) and
@@ -273,6 +276,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health as health
+from ansible_collections.clawops.openclaw.plugins.module_utils import _health_backup as health_backup
 from ansible_collections.clawops.openclaw.plugins.module_utils import _health_directory as health_directory
 from ansible_collections.clawops.openclaw.plugins.module_utils import _host
 from ansible_collections.clawops.openclaw.plugins.module_utils import _http as http
@@ -410,6 +414,9 @@ class Gateway:
             seen.node_problem, seen.node_remedy = tailnet.problem(node), tailnet.remedy(node)
         if self.not_after is not None:
             seen.days_left = days_left(self.not_after)
+        if backup := self.described.get("backup"):
+            seen.backup_problems = health_backup.problems(backup.about, time.time())
+            seen.backup_figures = health_backup.figures(backup.about, time.time())
         seen.described, seen.health_problems = len(self.described), self.health_problems
         seen.mtls_problem = self.mtls_problem
         if self.mtls:

@@ -50,12 +50,14 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="command", required=True)
     for name in ("state", "full", "scheduled", "scheduled-full", "drill", "place", "back", "done"):
         commands.add_parser(name)
+    commands.choices["place"].add_argument("--secrets", action="store_true", help="also those of the snapshot")
     for name in ("choose", "fetch"):
         command = commands.add_parser(name)
         command.add_argument("--snapshot", default="latest")
         command.add_argument("--host", default="")
         command.add_argument("--repository", default="")
         command.add_argument("--archive", default="")
+    commands.choices["choose"].add_argument("--hold", action="store_true", help="and keep cron's runs from backing up")
     return found
 
 
@@ -108,7 +110,7 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
         )
         result = restore.fetch(settings, found, given.archive)
     elif command == "place":
-        result = restore.place(settings)
+        result = restore.place(settings, secrets=given.secrets)
     elif command == "back":
         result = {"changed": restore.back(settings)}
     elif command == "done":
@@ -118,7 +120,12 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
 
 
 def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t.Any]:
-    """Which snapshot a restore would take; nothing is changed."""
+    """Which snapshot a restore takes. From now on cron's runs are held up: they would back up what is about to go."""
+    if given.hold:
+        with open(settings.marker, "w", encoding="utf-8"):
+            os.utime(settings.marker)
+    if given.archive:
+        return {}
     found = restore.choose(settings, given.snapshot, given.host, given.repository, 120)
     return {
         "snapshot": found.snapshot.id,
@@ -131,7 +138,7 @@ def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t
 def restore_is_under_way(settings: written.Settings) -> bool:
     """Whether the data is being exchanged, which no backup should see."""
     try:
-        return time.time() - os.stat(settings.restoring).st_mtime < _RESTORE
+        return time.time() - os.stat(settings.marker).st_mtime < _RESTORE
     except FileNotFoundError:
         return False
 

@@ -29,8 +29,10 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings 
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json, printable
 
-# Of the host's own files, what a restore brings back; the roles write the rest from the inventory.
-KEPT = ("secrets", "applied.json", "mtls")
+# Of the host's own files: the note of what was applied to the settings belongs to these; secrets and certificates come back
+# onto a bare host. The roles write the rest from the inventory.
+APPLIED = ("applied.json",)
+KEPT = ("secrets", "mtls")
 _PIECE = 1 << 20
 _MOST_AGENTS = 50
 
@@ -273,16 +275,20 @@ def judge(settings: Settings, home: str, about: t.Mapping[str, t.Any]) -> None:
     """
     state = os.path.join(home, os.path.relpath(settings.state, settings.home))
     os.chmod(settings.restoring, 0o711)  # noqa: S103, nobody can list it
-    databases = [("preflight", os.path.join(state, "state", "openclaw.sqlite"))]
+    databases = [(["preflight"], os.path.join(state, "state", "openclaw.sqlite"))]
     agents = os.path.join(state, "agents")
     with store.rights_of(store.find_account(settings.account)):
         names = sorted(os.listdir(agents))[:_MOST_AGENTS] if os.path.isdir(agents) else []
         databases += [
-            ("preflight-agent", os.path.join(agents, name, "agent", "openclaw-agent.sqlite")) for name in names
+            (
+                ["preflight-agent", "--agent-id", name],
+                os.path.join(agents, name, "agent", "openclaw-agent.sqlite"),
+            )
+            for name in names
         ]
         databases = [(how, path) for how, path in databases if os.path.isfile(path)]
     for how, path in databases:
-        done = _bounded.run([settings.command, "database", how, path, "--json"], "", seconds=300, limit=_PIECE)
+        done = _bounded.run([settings.command, "database", *how, "--json", path], "", seconds=300, limit=_PIECE)
         try:
             answer = parse_json(done.stdout)
             verdict = answer.get("status") if isinstance(answer, dict) else None
@@ -299,8 +305,12 @@ def judge(settings: Settings, home: str, about: t.Mapping[str, t.Any]) -> None:
         raise OpenClawError(os.path.relpath(path, home), reason, "Choose another snapshot.")
 
 
-def place(settings: Settings) -> dict[str, t.Any]:
-    """Exchange the account's directory, and its secrets, for the new ones. The gateway must not run."""
+def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
+    """Exchange the account's directory for the new one. The gateway must not run.
+
+    :param secrets: whether secrets and certificates of the snapshot come, too, as onto a bare host. Otherwise those of the
+        host stay: a token that was rotated does not return.
+    """
     note = read_note(settings)
     if not note or note["placed"]:
         raise OpenClawError(settings.restoring, "nothing was fetched", "Run restore.yml.")
@@ -318,7 +328,7 @@ def place(settings: Settings) -> dict[str, t.Any]:
         move(former, now)
     move(new, settings.home)
     saved = os.path.join(note["root"], backup.HOST, settings.etc.lstrip("/"))
-    for name in KEPT:
+    for name in (*APPLIED, *(KEPT if secrets else ())):
         if os.path.lexists(os.path.join(saved, name)):
             note["etc"].append(name)
             write_note(settings, note)
@@ -377,6 +387,7 @@ def back(settings: Settings) -> bool:
 def done(settings: Settings) -> None:
     """Clear up after a restore, or after one that was given up."""
     archive.clear(settings.restoring)
+    archive.clear(settings.marker)
 
 
 def undo_unfinished(settings: Settings) -> None:

@@ -94,6 +94,11 @@ class Settings(t.NamedTuple):
         return os.path.join(self.folder, "lock")
 
     @property
+    def marker(self) -> str:
+        """Holds cron's runs up while it is there: the data is about to be exchanged."""
+        return os.path.join(self.folder, "restoring")
+
+    @property
     def restoring(self) -> str:
         """A restore works there; beside the account's directory, so that the two can be exchanged by their names."""
         return os.path.join(os.path.dirname(self.home), f".restore-{self.instance}")
