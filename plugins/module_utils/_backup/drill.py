@@ -51,7 +51,6 @@ def run(settings: Settings, say: backup.Say) -> dict[str, t.Any]:
         say(f"snapshot {found.snapshot.id[:8]} of {restore.clock(found.snapshot.time)}")
         about = restore.fetch(drilled, found)
         os.rename(os.path.join(drilled.restoring, "home"), drilled.home)
-        os.makedirs(drilled.workspace, exist_ok=True)
         port, token = free_port(), random.token_hex(24)
         environment = prepare(drilled, port, token)
         with started(drilled, environment) as process:
@@ -86,6 +85,9 @@ def free_port() -> int:
 def prepare(drilled: Settings, port: int, token: str) -> dict[str, str]:
     """Have the settings reach nobody: no channel, no job, no hook, nothing but loopback. The variables to start with."""
     account = store.find_account(drilled.account)
+    with store.rights_of(account):
+        # A backup without workspaces has none.
+        os.makedirs(drilled.workspace, exist_ok=True)
     try:
         settings = parse_json(store.read(drilled.settings, account, 64 << 20) or b"")
     except ValueError:
@@ -149,9 +151,7 @@ def started(drilled: Settings, environment: dict[str, str]) -> t.Iterator[subpro
         ["/usr/bin/node", program, "gateway", "run"],
         cwd=drilled.state if account is None else "/",
         env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,  # what it says goes to the unit's journal
         start_new_session=True,
         **rights,
     )

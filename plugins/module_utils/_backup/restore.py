@@ -222,7 +222,7 @@ def arrange(settings: Settings, data: str, home: str) -> dict[str, t.Any]:
 
 
 def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Where each of an archive's paths goes, those inside others first."""
+    """Where each of an archive's paths goes: what lies in the state before it is moved, what comes into it afterwards."""
     state = str(paths.get("stateDir", ""))
     moves: dict[str, str] = {}
     workspaces = [str(each) for each in paths.get("workspaceDirs") or () if isinstance(each, str)]
@@ -239,7 +239,9 @@ def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
     for former in moves:
         if not former.startswith("/") or ".." in former.split("/"):
             raise OpenClawError("the archive", f"it names no absolute path: {printable(former)}", "Make another one.")
-    return moves
+    return dict(
+        sorted(moves.items(), key=lambda row: (row[0] == state) + 2 * (not (row[0] + "/").startswith(state + "/")))
+    )
 
 
 def rewrite(path: str, renamed: t.Mapping[str, str]) -> None:

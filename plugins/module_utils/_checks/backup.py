@@ -50,6 +50,8 @@ OPTIONS: dict[str, t.Any] = {
     "status_path": {"type": "path", "required": True},
     # Where a restore works, until it has ended.
     "restoring": {"type": "path", "required": True},
+    # Whether this run restores.
+    "restores": {"type": "bool", "default": False},
 }
 
 CONFIGS = "/etc/openclaw/*/backup/backup.json"
@@ -73,7 +75,8 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         "tried": os.path.exists(params["status_path"]),
         # Whether restic serves no other gateway of the host.
         "alone": not set(glob.glob(CONFIGS)) - {params["config_path"]},
-        "interrupted": os.path.exists(os.path.join(params["restoring"], "note.json")),
+        # Whether a restore has exchanged the data, and neither proven nor put back.
+        "interrupted": '"placed": true' in _host.read_text(os.path.join(params["restoring"], "note.json")),
         "_password": _host.read_text(params["password_path"]),
     }
 
@@ -88,6 +91,11 @@ def judge(params: Params, seen: Seen) -> tuple[list[OpenClawError], list[OpenCla
     if params["state"] == "absent":
         return [], []
     repositories = params["repositories"]
+    if seen["interrupted"] and not params["restores"]:
+        reason = "a restore was interrupted after it had exchanged the data"
+        return [
+            OpenClawError(params["restoring"], reason, "Run restore.yml again: it first puts back what was there.")
+        ], []
     errors = [*unnamed(repositories), *judge_password(params, seen), *judge_crons(params)]
     for repository in repositories:
         errors += judge_repository(repository, params["forbidden"])

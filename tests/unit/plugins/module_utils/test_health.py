@@ -96,7 +96,17 @@ def test_a_gateway_that_answers_as_the_real_one_does_is_healthy():
     assert verdict.checks == {
         **dict.fromkeys(health.CHECKS, "passed"),
         **dict.fromkeys(
-            ("state", "settings", "certificate", "client_certificate", "health_directory", "mtls", "expiry", "tailnet"),
+            (
+                "state",
+                "settings",
+                "certificate",
+                "client_certificate",
+                "health_directory",
+                "mtls",
+                "expiry",
+                "tailnet",
+                "backup",
+            ),
             "not_run",
         ),
     }

@@ -176,6 +176,7 @@ def test_a_gateway_that_passes_every_check_is_healthy_and_nothing_has_changed(lo
         "settings",
         "state",
         "tailnet",
+        "backup",
     }
     assert result["version"] == VERSION
 
@@ -500,7 +501,12 @@ def test_the_gateway_is_looked_at_through_its_mtls_proxy_as_well(look, described
     with standing_in(described.context) as proxy:
         result = look(health_directory=described.write(proxy.server_address[1]))
     assert (result["verdict"], result["reasons"]) == ("healthy", [])
-    assert [name for name, how in result["checks"].items() if how != "passed"] == ["state", "settings", "tailnet"]
+    assert [name for name, how in result["checks"].items() if how != "passed"] == [
+        "state",
+        "settings",
+        "tailnet",
+        "backup",
+    ]
     figures = {name: result["figures"][f"{name}_days_left"] for name in ("certificate", "ca", "clients")}
     assert figures == {"certificate": 39, "ca": 99, "clients": 29}
     assert proxy.asked("/tools/invoke") == 1  # a wrong credential is not tried twice

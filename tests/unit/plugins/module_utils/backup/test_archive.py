@@ -1,0 +1,162 @@
+# Copyright (c) 2026, clawops
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Unpacking what the account has written: whatever it is, nothing leaves the folder, and nothing takes the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, host_files
+from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+
+ROOT = "2026-12-01-openclaw-backup"
+STATE = "/var/lib/openclaw/main/state"
+MANIFEST = {"paths": {"stateDir": STATE}, "runtimeVersion": "2026.9.6"}
+
+
+class Entry(t.NamedTuple):
+    name: str
+    content: bytes = b""
+    type: bytes = tarfile.REGTYPE
+    link: str = ""
+    mode: int = 0o600
+
+
+def made(tmp_path: Path, *entries: Entry, manifest: t.Any = MANIFEST) -> int:
+    """A descriptor of an archive."""
+    path = tmp_path / "made.tar.gz"
+    rows = [
+        *entries,
+        *([Entry(f"{ROOT}/manifest.json", json.dumps(manifest).encode())] if manifest is not None else []),
+    ]
+    with tarfile.open(path, "w:gz") as tar:
+        for entry in rows:
+            info = tarfile.TarInfo(entry.name)
+            info.type, info.linkname, info.mode = entry.type, entry.link, entry.mode
+            info.size = len(entry.content) if entry.type == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(entry.content))
+    return os.open(path, os.O_RDONLY)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def below(path: str) -> str:
+    return f"{ROOT}/payload/posix{path}"
+
+
+def test_files_directories_and_links_come_out_as_they_went_in(tmp_path, folder):
+    handle = made(
+        tmp_path,
+        Entry(below(f"{STATE}/empty"), type=tarfile.DIRTYPE),
+        Entry(below(f"{STATE}/run.sh"), b"#!/bin/sh\n", mode=0o755),
+        Entry(below(f"{STATE}/link"), type=tarfile.SYMTYPE, link="/etc/passwd"),
+    )
+    found = archive.unpack(handle, str(folder), max_mb=1)
+    state = folder / archive.PAYLOAD / STATE.lstrip("/")
+    assert (state / "empty").is_dir()
+    assert (state / "run.sh").stat().st_mode & 0o777 == 0o700
+    assert os.readlink(state / "link") == "/etc/passwd"
+    assert found.digests[f"payload/posix{STATE}/run.sh"] == hashlib.sha256(b"#!/bin/sh\n").hexdigest()
+    assert (found.manifest["runtimeVersion"], found.left_out) == ("2026.9.6", 0)
+
+
+@pytest.mark.parametrize("name", ["/etc/cron.d/x", f"{ROOT}/../../x", f"{ROOT}/{'a/' * 3000}x"])
+def test_an_entry_that_names_a_place_outside_is_refused(tmp_path, folder, name):
+    with pytest.raises(OpenClawError, match="names a place outside"):
+        archive.unpack(made(tmp_path, Entry(name, b"x")), str(folder), max_mb=1)
+
+
+def test_nothing_is_written_through_a_link(tmp_path, folder):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    handle = made(
+        tmp_path,
+        Entry(below("/a"), type=tarfile.SYMTYPE, link=str(outside)),
+        Entry(below("/a/stolen"), b"x"),
+    )
+    archive.unpack(handle, str(folder), max_mb=1)
+    assert list(outside.iterdir()) == []
+    assert (folder / archive.PAYLOAD / "a/stolen").read_bytes() == b"x"
+
+
+def test_a_device_a_pipe_and_a_hard_link_are_left_out_and_counted(tmp_path, folder):
+    kinds = (tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE)
+    entries = [Entry(below(f"/{number}"), type=kind, link="/etc/shadow") for number, kind in enumerate(kinds)]
+    found = archive.unpack(made(tmp_path, *entries), str(folder), max_mb=1)
+    assert (found.left_out, sorted(found.digests)) == (3, ["manifest.json"])
+
+
+def test_an_archive_that_is_larger_than_allowed_is_refused(tmp_path, folder):
+    handle = made(tmp_path, Entry(below("/bomb"), b"\0" * (2 << 20)))
+    with pytest.raises(OpenClawError, match=r"more than 1 MiB.*Raise backup_max_mb"):
+        archive.unpack(handle, str(folder), max_mb=1)
+
+
+def test_the_disk_keeps_room_for_the_gateway(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(archive, "_FREE_MB", 1 << 40)
+    with pytest.raises(OpenClawError, match="are free"):
+        archive.unpack(made(tmp_path, Entry(below("/a"), b"x")), str(folder), max_mb=1)
+
+
+def test_patterns_leave_out_names_of_workspaces_and_nothing_of_the_state(tmp_path, folder):
+    names = ["/w/node_modules/a", "/w/keep/b", f"{STATE}/node_modules/c"]
+    handle = made(tmp_path, *(Entry(below(name), b"x") for name in names))
+    found = archive.unpack(handle, str(folder), max_mb=1, excludes=["node_modules"], state=STATE)
+    assert sorted(found.digests) == ["manifest.json", f"payload/posix{STATE}/node_modules/c", "payload/posix/w/keep/b"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b" + b"\0" * 20], ids=["empty", "no-archive", "torn"])
+def test_a_damaged_archive_is_told_of(tmp_path, folder, content):
+    path = tmp_path / "torn.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(OpenClawError, match="cannot be unpacked"):
+        archive.unpack(os.open(path, os.O_RDONLY), str(folder), max_mb=1)
+
+
+@pytest.mark.parametrize("manifest", [None, [], {"paths": 1}])
+def test_an_archive_of_something_else_is_told_of(tmp_path, folder, manifest):
+    with pytest.raises(OpenClawError, match="none of OpenClaw's"):
+        archive.unpack(made(tmp_path, Entry(below("/a"), b"x"), manifest=manifest), str(folder), max_mb=1)
+
+
+# ---- the host's own files ------------------------------------------------------------------------------------
+
+
+def test_files_of_the_host_are_copied_by_their_paths_with_owner_and_mode(tmp_path, folder):
+    etc = tmp_path / "etc"
+    (etc / "secrets").mkdir(parents=True)
+    (etc / "secrets/secrets.json").write_text("{}")
+    (etc / "secrets/secrets.json").chmod(0o400)
+    (etc / "backup").mkdir()
+    (etc / "backup/password").write_text("not in a backup")
+    (etc / "current").symlink_to("elsewhere")
+    digests = host_files.copy([str(etc), str(tmp_path / "none")], str(folder), without=[str(etc / "backup")])
+    there = folder / str(etc).lstrip("/")
+    assert sorted(digests) == [f"{str(etc).lstrip('/')}/secrets/secrets.json"]
+    assert (there / "secrets/secrets.json").stat().st_mode & 0o777 == 0o400
+    assert os.readlink(there / "current") == "elsewhere"
+    assert not (there / "backup").exists()
+
+
+def test_a_second_name_of_somebody_elses_file_is_refused(tmp_path, folder):
+    (tmp_path / "shadow").write_text("secret")
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    os.link(tmp_path / "shadow", etc / "mine")
+    with pytest.raises(OpenClawError, match="no small plain file of its own"):
+        host_files.copy([str(etc)], str(folder))
