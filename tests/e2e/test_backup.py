@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
 from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
-from ansible_collections.clawops.openclaw.tests.e2e.lab import assert_refused, message, squeezed, untouched
 
 HOST, SERVERS, BARE = "backup-gateway", "backup-servers", "backup-bare"
 INSTALL = lab.ROOT / "tests/fixtures/backup_servers/install.sh"

@@ -11,6 +11,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, host_files, status
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import repository as repositories
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings
@@ -75,9 +76,9 @@ def stage(settings: Settings, kind: str, deadline: float) -> dict[str, t.Any]:
     digests = {f"{DATA}/{path}": digest for path, digest in contents.digests.items()}
     copied = host_files.copy(settings.host_files, host, without=[own])
     digests |= {f"{HOST}/{path}": digest for path, digest in copied.items()}
-    with open(os.path.join(settings.staging, DIGESTS), "w", encoding="utf-8", errors="surrogateescape") as file:
-        # As sha256sum has it, which takes a backslash and a line end in a name for what they are not.
-        file.writelines(f"{digest}  {path}\n" for path, digest in sorted(digests.items()) if "\n" not in path)
+    # As sha256sum has it; a name with a line end in it is left out.
+    lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items()) if "\n" not in path]
+    store.write(os.path.join(settings.staging, DIGESTS), "".join(lines).encode(errors="surrogateescape"), None)
     about = {
         "time": taken,
         "instance": settings.instance,

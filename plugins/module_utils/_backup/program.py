@@ -18,6 +18,7 @@ import sys
 import time
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, restore
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -122,8 +123,7 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
 def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t.Any]:
     """Which snapshot a restore takes. From now on cron's runs are held up: they would back up what is about to go."""
     if given.hold:
-        with open(settings.marker, "w", encoding="utf-8"):
-            os.utime(settings.marker)
+        store.write(settings.marker, b"", None)
     if given.archive:
         return {}
     found = restore.choose(settings, given.snapshot, given.host, given.repository, 120)

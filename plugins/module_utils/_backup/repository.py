@@ -18,6 +18,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_json, printable
@@ -299,9 +300,8 @@ def parse_time(text: str) -> float:
 def read_json(path: str) -> t.Any:
     """The value in a JSON file of root's; ``None`` where there is none."""
     try:
-        with open(path, "rb") as file:
-            return parse_json(file.read(_MOST_WORDS))
-    except (OSError, ValueError):
+        return parse_json(store.read(path, None, _MOST_WORDS) or b"")
+    except (OpenClawError, ValueError):
         return None
 
 

@@ -35,6 +35,7 @@ APPLIED = ("applied.json",)
 KEPT = ("secrets", "mtls")
 _PIECE = 1 << 20
 _MOST_AGENTS = 50
+_MOST_DIGESTS = 1 << 30
 
 
 class Found(t.NamedTuple):
@@ -135,8 +136,8 @@ def from_snapshot(found: Found, work: str) -> str:
 
 def compare(root: str, name: str) -> None:
     """Refuse files that are not what they were when they were backed up."""
-    with open(os.path.join(root, backup.DIGESTS), encoding="utf-8", errors="surrogateescape") as file:
-        rows = [line.rstrip("\n").split("  ", 1) for line in file]
+    text = (store.read(os.path.join(root, backup.DIGESTS), None, _MOST_DIGESTS) or b"").decode(errors="surrogateescape")
+    rows = [line.split("  ", 1) for line in text.split("\n") if line]
     for digest, path in rows:
         try:
             same = digest_of(os.path.join(root, path)) == digest
@@ -246,13 +247,11 @@ def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 def rewrite(path: str, renamed: t.Mapping[str, str]) -> None:
     """Have the settings name the new paths. As text: they may have comments."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
+    text = (store.read(path, None, 64 << 20) or b"").decode(errors="surrogateescape")
     for former, now in renamed.items():
         for ending in ('"', "/"):
             text = text.replace(f'"{former}{ending}', f'"{now}{ending}')
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    store.write(path, text.encode(errors="surrogateescape"), None)
 
 
 def own(settings: Settings, home: str) -> None:

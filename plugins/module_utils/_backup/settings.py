@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 CONFIG = "/etc/openclaw/{}/backup/backup.json"
@@ -111,12 +111,11 @@ def load(instance: str, path: str = "") -> Settings:
     """
     path = path or CONFIG.format(instance)
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+        values = store.read_object(path, None, 1 << 20, "Run site.yml again.")
+        if not values:
+            raise OpenClawError(path, "is not there", "Run site.yml with backup_state: present.")
         remotes = [Remote(**each) for each in values.pop("remotes")]
         return Settings(remotes=remotes, **values)
-    except FileNotFoundError:
-        raise OpenClawError(path, "is not there", "Run site.yml with backup_state: present.") from None
     except (ValueError, TypeError, KeyError, OSError) as error:
         # Without the content, which may hold a password.
         raise OpenClawError(path, f"cannot be used ({type(error).__name__})", "Run site.yml again.") from None

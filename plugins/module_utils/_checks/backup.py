@@ -192,12 +192,13 @@ def due(params: Params, seen: Seen) -> dict[str, t.Any]:
     if params["state"] == "absent":
         return {"phases": ["remove"] if seen["there"] else []}
     missing = [name for name in params["packages"] if name not in seen["installed"]]
-    steps = {
-        "install": bool(missing),
-        "configure": not (seen["program"] and seen["files"]),
-        "first": not seen["tried"],
-    }
-    return {"phases": [step for step, is_due in steps.items() if is_due], "packages": missing}
+    phases = (
+        ("install", bool(missing)),
+        ("configure", not (seen["program"] and seen["files"])),
+        # The first backup.
+        ("run", not seen["tried"]),
+    )
+    return {"phases": [phase for phase, is_due in phases if is_due]}
 
 
 __all__ = ("OPTIONS", "due", "judge", "look")

@@ -16,6 +16,8 @@ from ansible_collections.clawops.openclaw.tests.selection import Selection, sele
 EVERYTHING = Selection(selection.scenarios(), selection.files())
 GATEWAY = ["attacks", "bad_input", "faults", "gateway", "hosts", "operations"]
 
+BUILT_ON_IT = ["backup", "mtls", "secrets", "site", "tuning"]
+
 
 @pytest.mark.parametrize(
     ("path", "expected"),
@@ -40,12 +42,12 @@ GATEWAY = ["attacks", "bad_input", "faults", "gateway", "hosts", "operations"]
         ),
         pytest.param(
             "roles/gateway/tasks/run.yml",
-            Selection(["gateway", "mtls", "tuning"], sorted([*GATEWAY, "mtls", "secrets", "site", "tuning"])),
+            Selection(["backup", "gateway", "mtls", "tuning"], sorted([*GATEWAY, *BUILT_ON_IT])),
             id="a-role-that-others-build-on",
         ),
         pytest.param(
             "roles/nodejs/tasks/main.yml",
-            Selection(["gateway", "mtls", "nodejs", "tuning"], sorted([*GATEWAY, "mtls", "secrets", "site", "tuning"])),
+            Selection(["backup", "gateway", "mtls", "nodejs", "tuning"], sorted([*GATEWAY, *BUILT_ON_IT])),
             id="what-they-build-on",
         ),
         pytest.param("roles/common/tasks/apt_package.yml", EVERYTHING, id="common"),

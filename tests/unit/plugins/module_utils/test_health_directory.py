@@ -56,7 +56,7 @@ def test_without_the_folder_nothing_is_described(tmp_path: Path) -> None:
         pytest.param(put("{"), "it is not valid JSON", id="no-json"),
         pytest.param(put("[]"), "it is not a JSON object", id="no-object"),
         pytest.param(put("{}"), "its kind is not one that", id="no-kind"),
-        pytest.param(put('{"kind": "backup"}'), "its kind is not one that", id="a-kind-of-the-future"),
+        pytest.param(put('{"kind": "weather"}'), "its kind is not one that", id="a-kind-of-the-future"),
         pytest.param(put('{"kind": ["mtls"]}'), "its kind is not one that", id="a-kind-that-is-no-text"),
         pytest.param(put(GOOD + " " * (64 << 10)), "it has more than 65536 bytes", id="too-large"),
         pytest.param(put(GOOD, 0o666), "others than root can write it", id="writable-by-others"),

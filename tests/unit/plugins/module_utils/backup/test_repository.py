@@ -40,7 +40,7 @@ class Restic(repositories.Repository):
 
     def __init__(self, *answers: tuple[int, str, str], **more: object) -> None:
         super().__init__(settings(), remote(**more), time.monotonic() + 60)  # type: ignore[arg-type]
-        self.answers, self.asked = list(answers), []
+        self.answers, self.asked = list(answers), list[tuple[str, ...]]()
 
     def run(self, *words, seconds=None):
         self.asked.append(words)
@@ -101,7 +101,7 @@ def test_a_stale_lock_is_taken_away_and_the_work_goes_on():
 
 
 def test_a_lock_that_stays_is_told_of(monkeypatch):
-    monkeypatch.setattr(repositories.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(repositories, "_LOCKED_TRIES", 2)
     locked = (1, "", "repository is already locked by PID 7 on vps")
     with pytest.raises(OpenClawError, match="another run has it locked"):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import json
 import os
@@ -141,7 +142,7 @@ def test_an_exchange_that_is_cut_at_any_step_is_put_back_by_the_next_restore(tmp
     for steps in itertools.count():
         host = Host(tmp_path / str(steps))
         host.fetched(workspace=workspace)
-        cut = cut_after(monkeypatch, steps, lambda host=host: restore.place(host.settings, secrets=True))
+        cut = cut_after(monkeypatch, steps, functools.partial(restore.place, host.settings, secrets=True))
         restore.undo_unfinished(host.settings)
         assert host.seen() == NOW, steps
         if not cut:
@@ -154,7 +155,7 @@ def test_a_way_back_that_is_cut_at_any_step_is_gone_again(tmp_path, monkeypatch)
         host = Host(tmp_path / str(steps))
         host.fetched()
         restore.place(host.settings, secrets=True)
-        cut = cut_after(monkeypatch, steps, lambda host=host: restore.back(host.settings))
+        cut = cut_after(monkeypatch, steps, functools.partial(restore.back, host.settings))
         restore.undo_unfinished(host.settings)
         assert host.seen() == NOW, steps
         if not cut:
@@ -170,7 +171,7 @@ def test_a_directory_that_cannot_be_renamed_is_copied_and_then_removed(host, mon
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         rename(source, target)
 
-    monkeypatch.setattr(restore.os, "rename", refused)
+    monkeypatch.setattr("os.rename", refused)
     host.fetched()
     aside = restore.place(host.settings, secrets=False)["aside"]
     assert Path(aside, "state/db").read_text() == "now"
@@ -217,7 +218,7 @@ def test_what_is_no_snapshot_is_refused_with_those_that_are(wanted, words):
         restore.pick([], wanted, "vps", "offsite")
 
 
-def arranged(host: Host, paths: dict[str, object], files: dict[str, str]) -> dict[str, object]:
+def arranged(host: Host, paths: t.Mapping[str, t.Any], files: dict[str, str]) -> dict[str, object]:
     data = host.root / "data"
     (data / archive.PAYLOAD).mkdir(parents=True)
     (data / archive.MANIFEST).write_text(json.dumps({"paths": paths}))

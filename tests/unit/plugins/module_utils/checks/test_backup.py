@@ -111,7 +111,7 @@ def test_times_as_cron_has_them_are_taken(text):
         ({}, {"installed": []}, ["install"]),
         ({}, {"program": False}, ["configure"]),
         ({}, {"files": False}, ["configure"]),
-        ({}, {"tried": False}, ["first"]),
+        ({}, {"tried": False}, ["run"]),
         ({"state": "absent"}, {"there": False}, []),
         ({"state": "absent"}, {"there": True}, ["remove"]),
     ],
