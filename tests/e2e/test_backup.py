@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from ansible_collections.clawops.openclaw.tests.e2e import lab
 from ansible_collections.clawops.openclaw.tests.e2e.conftest import Gateway
+from ansible_collections.clawops.openclaw.tests.e2e.lab import assert_refused, message, squeezed
 
 HOST, SERVERS, BARE = "backup-gateway", "backup-servers", "backup-bare"
 INSTALL = lab.ROOT / "tests/fixtures/backup_servers/install.sh"
@@ -193,3 +195,205 @@ def test_data_that_was_lost_comes_back_and_the_gateway_proves_it(backups: Backup
     assert "RPO" in run.output
     assert host.run("find /var/lib/openclaw -maxdepth 1 -name 'main.before-*'") != ""
     assert host.run("ls -d /var/lib/openclaw/.restore-main", check=False) == ""
+
+
+# ---- more faults, and what the table in docs/backup.md says of each --------------------------------------------
+
+
+class Fault(t.NamedTuple):
+    """Something that goes wrong, what is said of it, and how it is mended."""
+
+    script: str
+    words: str
+    mended: str = "true"
+    kind: str = "state"
+    # Whether it is broken on the servers' host.
+    remote: bool = False
+
+
+FAULTS = {
+    "wrong-password": Fault(
+        f"cp {ETC}/password /root/kept && echo another-password-of-nobody > {ETC}/password",
+        "repository local: the password is wrong",
+        f"cp /root/kept {ETC}/password",
+    ),
+    "repository-gone": Fault(
+        "mv /srv/backup /srv/kept && mkdir /srv/backup",
+        "repository local: there is no repository",
+        "rmdir /srv/backup && mv /srv/kept /srv/backup",
+    ),
+    "repository-full": Fault(
+        "mount -t tmpfs -o size=1m tmpfs /srv/backup", "repository local: no space is left", "umount /srv/backup"
+    ),
+    "state-full": Fault(
+        f"mount -t tmpfs -o size=600k,mode=1777 tmpfs {FOLDER}", "openclaw backup create", f"umount {FOLDER}"
+    ),
+    "server-hangs": Fault(
+        "systemctl kill --signal=STOP rest-server",
+        "repository append: restic cat has not ended within 60 s",
+        "systemctl kill --signal=CONT rest-server",
+        remote=True,
+    ),
+    "credentials-refused": Fault(
+        "cp /etc/backup-servers/htpasswd /root/kept && sed -i s/gateway/nobody/ /etc/backup-servers/htpasswd && systemctl restart rest-server",
+        "repository append: the server refuses the credentials",
+        "cp /root/kept /etc/backup-servers/htpasswd && chown rest-server /etc/backup-servers/htpasswd && systemctl restart rest-server",
+        remote=True,
+    ),
+    "host-key-changed": Fault(
+        "rm /etc/ssh/ssh_host_ed25519_key* && ssh-keygen -A && systemctl restart ssh",
+        "repository sftp: the server refuses the credentials",
+        remote=True,
+    ),
+    "restic-gone": Fault(
+        "mv /usr/bin/restic /root/restic", "restic: it is not installed", "mv /root/restic /usr/bin/restic"
+    ),
+    "node-gone": Fault("chmod 000 /usr/bin/node", "openclaw backup create", "chmod 755 /usr/bin/node"),
+    "settings-torn": Fault(
+        f"cp {lab.SETTINGS} /root/kept && echo '{{' > {lab.SETTINGS}",
+        "openclaw backup create",
+        f"cat /root/kept > {lab.SETTINGS}",
+    ),
+    "archive-too-large": Fault(
+        f'cp {ETC}/backup.json /root/kept && sed -i \'s/"max_mb": 20480/"max_mb": 1/\' {ETC}/backup.json',
+        "it holds more than 1 MiB",
+        f"cp /root/kept {ETC}/backup.json",
+    ),
+    "pack-damaged": Fault(
+        f'cp {ETC}/backup.json /root/kept && sed -i \'s/"check_parts": 28/"check_parts": 1/\' {ETC}/backup.json'
+        " && cp -a /srv/backup /srv/whole; for pack in $(find /srv/backup/data -type f); do"
+        " chmod u+w $pack && printf damaged | dd of=$pack conv=notrunc status=none; done",
+        "repository local: the repository is damaged",
+        f"rm -rf /srv/backup && mv /srv/whole /srv/backup && cp /root/kept {ETC}/backup.json",
+        kind="full",
+    ),
+}
+
+
+def proof(backups: Backups, snapshot: str) -> str:
+    """The checksums of what a snapshot holds, read from the repository."""
+    return backups.restic(f"dump {snapshot} {FOLDER}/staging/sha256sums")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_goes_wrong_is_told_and_what_was_confirmed_stays(backups: Backups, name: str) -> None:
+    fault, host = FAULTS[name], backups.host
+    assert backups.run()[1]["error"] == ""
+    confirmed = backups.snapshots()[-1]["id"]
+    before = proof(backups, confirmed)
+    broken = backups.servers if fault.remote else host
+    broken.run(fault.script)
+    try:
+        status, noted = backups.run(fault.kind)
+    finally:
+        broken.run(fault.mended)
+    assert status != 0
+    assert fault.words in noted["error"], noted["error"]
+    assert host.serves()
+    assert host.run(f"ls {FOLDER}").split() == ["cache", "lock", "plugins.json"]
+    if name != "host-key-changed":
+        assert backups.run()[1]["error"] == ""
+    assert proof(backups, confirmed) == before
+
+
+@pytest.mark.full
+def test_two_runs_at_once_follow_one_another(backups: Backups) -> None:
+    before = len(backups.snapshots())
+    backups.host.begin("systemctl", "start", "openclaw-backup@full.service")
+    backups.host.run("systemctl start openclaw-backup@state.service")
+    backups.host.eventually("! systemctl is-active -q openclaw-backup@full.service", seconds=300)
+    assert len(backups.snapshots()) == before + 2
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seconds", [2, 6, 9, 11])
+def test_a_kill_at_any_time_leaves_backups_that_go_on(backups: Backups, seconds: int) -> None:
+    backups.host.begin("systemctl", "start", "openclaw-backup@full.service")
+    time.sleep(seconds)
+    backups.host.run("systemctl kill --signal=SIGKILL openclaw-backup@full.service", check=False)
+    backups.host.eventually("! systemctl is-active -q openclaw-backup@full.service")
+    assert backups.run("full")[1]["repositories"]["local"]["error"] == ""
+    assert "no errors were found" in backups.restic("check --read-data 2>&1")
+
+
+# ---- drill, bare host, archive, and a restore that fails --------------------------------------------------------
+
+
+@pytest.mark.full
+def test_a_drill_proves_the_newest_snapshot_and_leaves_nothing(backups: Backups) -> None:
+    host = backups.host
+    process = host.process()
+    run = backups.play("restore", "-e", "restore_drill=true")
+    assert run.status == 0, run.output
+    drill = json.loads(host.read(STATUS))["drill"]
+    assert (drill["error"], drill["snapshot"]) == ("", backups.snapshots()[-1]["id"])
+    assert f"RTO {drill['rto_seconds']} s, RPO {drill['rpo_seconds']} s" in run.output.replace("\n        ", " ")
+    assert host.process() == process
+    assert host.run(f"ls {FOLDER}").split() == ["cache", "lock", "plugins.json"]
+    assert host.run("pgrep -fc 'index.js gateway run'").strip() == "1"
+
+
+@pytest.mark.full
+def test_a_restore_that_the_gateway_does_not_take_is_put_back(backups: Backups) -> None:
+    host = backups.host
+    settings = host.read(lab.SETTINGS)
+    host.write(lab.SETTINGS, json.dumps({**json.loads(settings), "session": {"idleMinutes": 60}}))
+    assert backups.run()[1]["repositories"]["local"]["error"] == ""
+    host.write(lab.SETTINGS, settings)
+    run = backups.play("restore")
+    assert run.status != 0
+    said = squeezed(message(run) + run.output)
+    assert "session.idleMinutes" in said
+    assert squeezed("The former data was put back, and the gateway is healthy") in said
+    assert host.read(lab.SETTINGS) == settings
+    assert host.serves()
+    assert host.run("ls -d /var/lib/openclaw/.restore-main", check=False) == ""
+
+
+@pytest.mark.full
+def test_what_cannot_be_restored_is_refused_and_nothing_is_touched(backups: Backups) -> None:
+    for words, told in (
+        (("-e", "restore_snapshot=yesterday"), "restore_snapshot yesterday: it is neither"),
+        (("-e", "restore_from=nobody"), "it has no snapshot of nobody"),
+        (("-e", "restore_repository=none"), "there is none of this name"),
+    ):
+        process = backups.host.process()
+        run = backups.play("restore", *words)
+        assert_refused(run, (told,))
+        assert backups.host.process() == process
+
+
+@pytest.mark.full
+def test_a_bare_host_becomes_the_gateway_with_its_token_and_its_data(backups: Backups) -> None:
+    assert backups.run("full")[1]["repositories"]["rest"]["error"] == ""
+    bare = lab.up({BARE: "debian12"})[BARE]
+    rest = [each for each in backups.variables["backup_repositories"] if each["name"] == "rest"]
+    moved = backups._replace(variables={**backups.variables, "backup_repositories": rest})
+    run = moved.play("restore", "-e", f"restore_from={HOST}", host=BARE)
+    assert run.status == 0, run.output
+    assert bare.read(NOTE) == backups.host.read(NOTE)
+    assert bare.token() == backups.host.token()
+    assert bare.accepts(backups.host.token())
+    again = moved.play("site", host=BARE)
+    assert (again.status, again.changed(BARE)) == (0, 0), again.output
+
+
+@pytest.mark.full
+def test_an_archive_of_a_laptop_becomes_the_gateways_data(backups: Backups, tmp_path: Path) -> None:
+    host = backups.host
+    host.run(
+        "rm -rf /tmp/ann && mkdir -p /tmp/ann/.openclaw/workspace && echo from-the-laptop > /tmp/ann/.openclaw/workspace/AGENTS.md"
+        ' && echo \'{"logging": {"consoleLevel": "warn"}}\' > /tmp/ann/.openclaw/openclaw.json && chown -R openclaw /tmp/ann'
+        " && cd /tmp/ann && setpriv --reuid openclaw --clear-groups env -i PATH=$PATH HOME=/tmp/ann OPENCLAW_HOME=/tmp/ann"
+        " node /opt/openclaw/main/current/node_modules/openclaw/openclaw.mjs backup create --output /tmp/ann/made.tar.gz"
+    )
+    archive = tmp_path / "made.tar.gz"
+    subprocess.run(["docker", "cp", f"{HOST}:/tmp/ann/made.tar.gz", str(archive)], check=True)
+    token = host.token()
+    run = backups.play("restore", "-e", f"restore_archive={archive}")
+    assert run.status == 0, run.output
+    assert host.read("/var/lib/openclaw/main/workspace/AGENTS.md") == "from-the-laptop\n"
+    assert host.settings()["logging"]["consoleLevel"] == "warn"
+    assert host.accepts(token)
+    assert backups.play("site", "--tags", "gateway").changed(HOST) == 0

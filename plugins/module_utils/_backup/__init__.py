@@ -13,5 +13,6 @@ It is run by cron through a systemd unit, as root. All that it needs besides Pyt
 * ``host_files``: what OpenClaw leaves out: secrets, unit, certificates.
 * ``repository``: restic, and what its words mean.
 * ``backup``, ``restore``, ``drill``: the three things that it does.
+* ``password``: another one for the repositories.
 * ``status``: what became of it, for the verdict over the gateway.
 """

@@ -34,7 +34,14 @@ def run(settings: Settings, kind: str, say: Say) -> bool:
     try:
         about = stage(settings, kind, deadline)
         say(f"{about['files']} files, {about['bytes'] / 1e6:.1f} MB, in {time.monotonic() - began:.1f} s")
-        rows = {remote.name: keep(settings, remote, kind, about, deadline, say) for remote in settings.remotes}
+        known = status.read(settings).get("repositories", {})
+        rows = {
+            # One that had backups and is gone is a volume that is not mounted, and no reason for an empty one.
+            remote.name: keep(
+                settings, remote, kind, about, deadline, say, make="snapshot" not in known.get(remote.name, {})
+            )
+            for remote in settings.remotes
+        }
     except OpenClawError as error:
         status.note(settings, error=str(error))
         raise
@@ -42,7 +49,6 @@ def run(settings: Settings, kind: str, say: Say) -> bool:
         # What lies there is not encrypted.
         archive.clear(settings.incoming)
         archive.clear(settings.staging)
-    known = status.read(settings).get("repositories", {})
     rows = {name: {**known.get(name, {}), **row} for name, row in rows.items()}
     failures = [row["error"] for row in rows.values() if row["error"]]
     news: dict[str, t.Any] = {
@@ -106,14 +112,24 @@ def listed_plugins(settings: Settings, deadline: float, *, anew: bool) -> list[d
 
 
 def keep(
-    settings: Settings, remote: Remote, kind: str, about: t.Mapping[str, t.Any], deadline: float, say: Say
+    settings: Settings,
+    remote: Remote,
+    kind: str,
+    about: t.Mapping[str, t.Any],
+    deadline: float,
+    say: Say,
+    *,
+    make: bool,
 ) -> dict[str, t.Any]:
-    """Make a snapshot in one repository; what became of it there. A failure is told, and the others go on."""
+    """Make a snapshot in one repository; what became of it there. A failure is told, and the others go on.
+
+    :param make: whether to make the repository, where there is none.
+    """
     began = time.monotonic()
     repository = repositories.Repository(settings, remote, deadline)
     row: dict[str, t.Any] = {"error": ""}
     try:
-        if repository.ready(make=True):
+        if repository.ready(make=make):
             say(f"repository {remote.name}: made, there was none")
         made = repository.backup(settings.staging, kind)
         row |= {**made, "last_success": about["time"], "seconds": round(time.monotonic() - began, 1)}

@@ -19,7 +19,7 @@ import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, restore
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, password, restore
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--instance", required=True)
     found.add_argument("--json", action="store_true", help="one JSON object in place of lines")
     commands = found.add_subparsers(dest="command", required=True)
-    for name in ("state", "full", "scheduled", "scheduled-full", "drill", "place", "back", "done"):
+    for name in ("state", "full", "scheduled", "scheduled-full", "drill", "place", "back", "done", "rotate-password"):
         commands.add_parser(name)
     commands.choices["place"].add_argument("--secrets", action="store_true", help="also those of the snapshot")
     for name in ("choose", "fetch"):
@@ -116,6 +116,8 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
         result = {"changed": restore.back(settings)}
     elif command == "done":
         restore.done(settings)
+    elif command == "rotate-password":
+        result = password.rotate(settings)
     print(json.dumps(result), flush=True)
     return 0
 

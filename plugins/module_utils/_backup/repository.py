@@ -69,7 +69,7 @@ _MEANINGS = (
         r"Is there a repository|does not exist|no such file or directory|NoSuchBucket|404 Not Found|The specified key does not",
         "missing",
         "there is no repository",
-        "Check its address.",
+        "Check its address, and whether its volume is mounted; 'restic init' makes a new, empty one.",
     ),
 )
 

@@ -77,6 +77,7 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         "alone": not set(glob.glob(CONFIGS)) - {params["config_path"]},
         # Whether a restore has exchanged the data, and neither proven nor put back.
         "interrupted": '"placed": true' in _host.read_text(os.path.join(params["restoring"], "note.json")),
+        "password_is_known": _host.read_text(params["password_path"]) == params["password"],
         "_password": _host.read_text(params["password_path"]),
     }
 
