@@ -316,17 +316,14 @@ def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
     if not note or note["placed"]:
         raise OpenClawError(settings.restoring, "nothing was fetched", "Run restore.yml.")
     work, aside = settings.restoring, f"{settings.home}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    note |= {"placed": True, "aside": aside, "etc": []}
+    note |= {"placed": True, "aside": aside, "etc": [], "stay": []}
     write_note(settings, note)
     move(settings.home, aside)
     new = os.path.join(work, "home")
-    kept = os.path.relpath(settings.workspace, settings.home)
-    former, now = os.path.join(aside, kept), os.path.join(new, kept)
-    if not os.path.lexists(now) and os.path.lexists(former):
-        # A backup without workspaces leaves them as they are.
-        note["workspace"] = True
+    for name in stays(aside, new, os.path.basename(settings.settings)):
+        note["stay"].append(name)
         write_note(settings, note)
-        move(former, now)
+        move(os.path.join(aside, name), os.path.join(new, name))
     move(new, settings.home)
     saved = os.path.join(note["root"], backup.HOST, settings.etc.lstrip("/"))
     for name in (*APPLIED, *(KEPT if secrets else ())):
@@ -336,6 +333,18 @@ def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
             replace(os.path.join(saved, name), os.path.join(settings.etc, name), os.path.join(aside, ".etc", name))
     own_secrets(settings)
     return {"aside": aside}
+
+
+def stays(former: str, new: str, settings: str) -> list[str]:
+    """What the backup does not hold and a restore therefore leaves: workspaces, where it has none, and the engine's data.
+
+    Copies of the settings, which lie beside them, are of the former ones.
+    """
+    return [
+        name
+        for name in sorted(os.listdir(former))
+        if not name.lstrip(".").startswith(settings) and not os.path.lexists(os.path.join(new, name))
+    ]
 
 
 def replace(saved: str, path: str, former: str) -> None:
@@ -373,15 +382,16 @@ def back(settings: Settings) -> bool:
             archive.clear(path)
             move(former, path)
     if os.path.lexists(aside):
-        new, kept = os.path.join(work, "home"), os.path.relpath(settings.workspace, settings.home)
+        new = os.path.join(work, "home")
         if os.path.lexists(settings.home):
             archive.clear(new)
             move(settings.home, new)
-        if note.get("workspace") and not os.path.lexists(os.path.join(aside, kept)):
-            move(os.path.join(new, kept), os.path.join(aside, kept))
+        for name in note["stay"]:
+            if not os.path.lexists(os.path.join(aside, name)):
+                move(os.path.join(new, name), os.path.join(aside, name))
         archive.clear(os.path.join(aside, ".etc"))
         move(aside, settings.home)
-    write_note(settings, {**note, "placed": False, "etc": []})
+    write_note(settings, {**note, "placed": False, "etc": [], "stay": []})
     return True
 
 

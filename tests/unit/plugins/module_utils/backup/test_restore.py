@@ -41,6 +41,9 @@ class Host:
         self.fill(self.home, "now")
         (self.home / "workspace").mkdir()
         (self.home / "workspace/notes").write_text("now")
+        (self.home / "docker").mkdir()
+        (self.home / "docker/layer").write_text("now")
+        (self.home / "openclaw.json.bak").write_text("now")
         for name in ("secrets", "mtls"):
             (self.etc / name).mkdir(parents=True)
             (self.etc / name / "one").write_text("now")
@@ -70,6 +73,7 @@ class Host:
             "state": self.home / "state/db",
             "settings": self.home / "openclaw.json",
             "workspace": self.home / "workspace/notes",
+            "engine": self.home / "docker/layer",
             "secrets": self.etc / "secrets/one",
             "mtls": self.etc / "mtls/one",
             "applied": self.etc / "applied.json",
@@ -77,7 +81,7 @@ class Host:
         return {name: path.read_text() if path.exists() else "" for name, path in paths.items()}
 
 
-NOW = dict.fromkeys(("state", "settings", "workspace", "secrets", "mtls", "applied"), "now")
+NOW = dict.fromkeys(("state", "settings", "workspace", "engine", "secrets", "mtls", "applied"), "now")
 
 
 @pytest.fixture
@@ -96,7 +100,9 @@ def test_data_is_exchanged_and_the_former_is_kept_beside_it(host):
 def test_onto_a_bare_host_secrets_and_certificates_come_too(host):
     host.fetched(workspace=True)
     restore.place(host.settings, secrets=True)
-    assert host.seen() == dict.fromkeys(NOW, "then")
+    # The backup holds nothing of the engine's.
+    assert host.seen() == {**dict.fromkeys(NOW, "then"), "engine": "now"}
+    assert not (host.home / "openclaw.json.bak").exists()
 
 
 @pytest.mark.parametrize("workspace", [False, True])
