@@ -418,7 +418,65 @@ def mtls(host: lab.Host) -> None:
     )
 
 
-PARTS = {part.__name__: part for part in (deploy, unchanged, roles, start, settings, probes, memory, mtls, access)}
+SIZES_MB = (50, 200, 1024)
+BACKUP = {
+    "backup_state": "present",
+    "backup_password": "opens-the-backups-of-a-throw-away-host",
+    "backup_repositories": [{"name": "local", "url": "/srv/backup"}],
+}
+MEDIA = "/var/lib/openclaw/main/state/media/benchmark"
+
+
+def timed(host: lab.Host, command: str) -> float:
+    begun = time.monotonic()
+    host.run(command)
+    return time.monotonic() - begun
+
+
+def backup() -> None:
+    """Backup, restore and drill of 50 MB, 200 MB and 1 GB, against OpenClaw's own archive in the same run; ten backups with
+    1 % churn; what the role adds to a run that changes nothing.
+    """
+    with serving("bench-backup", "bench-plain") as (host, plain):
+        where = lab.inventory(folder(), {host.name: {}}, **BACKUP)
+        added("backup", host, plain, [], **BACKUP)
+        for size in SIZES_MB:
+            backup_of(host, where, size)
+
+
+def backup_of(host: lab.Host, where: Path, size: int) -> None:
+    """One size: files of 1 MB that nothing compresses."""
+    host.run(
+        f"rm -rf {MEDIA} /srv/backup && mkdir {MEDIA} && rm -f /etc/openclaw/main/health.d/backup.json"
+        f" && for n in $(seq {size}); do head -c 1M /dev/urandom > {MEDIA}/$n; done && chown -R openclaw: {MEDIA}"
+    )
+    alone = timed(
+        host,
+        "cd / && mkdir -m 777 /tmp/alone && openclaw backup create --output /tmp/alone --verify && rm -rf /tmp/alone",
+    )
+    first = timed(host, "systemctl start openclaw-backup@state")
+    bytes_of_one = int(host.run("du -sb /srv/backup").split()[0])
+    again = timed(host, "systemctl start openclaw-backup@state")
+    say(
+        f"{size} MB: OpenClaw's archive {alone:.1f} s; first backup {first:.1f} s, ratio {first / alone:.2f}; next {again:.1f} s"
+    )
+    if size == SIZES_MB[1]:
+        for _ in range(9):
+            host.run(f"for n in $(shuf -i 1-{size} -n {size // 100}); do head -c 1M /dev/urandom > {MEDIA}/$n; done")
+            host.run("systemctl start openclaw-backup@state")
+        ten = int(host.run("du -sb /srv/backup").split()[0])
+        say(f"  ten backups with 1 % churn: {ten / 1e6:.0f} MB, {ten / bytes_of_one:.2f} of one (aim 1.3)")
+    run = lab.play("restore", where)
+    if run.status != 0:
+        raise SystemExit(run.output)
+    said = " ".join(run.output.split())
+    say(f"  restore onto the same host: {', '.join(re.findall(r'RTO [0-9.]+ s', said))} (aim 60 s for 1 GB)")
+    host.run("rm -rf /var/lib/openclaw/main.before-*")
+
+
+PARTS = {
+    part.__name__: part for part in (deploy, unchanged, roles, start, settings, probes, memory, mtls, access, backup)
+}
 
 
 def known_part(name: str) -> str:
