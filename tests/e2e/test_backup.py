@@ -307,6 +307,45 @@ def test_two_runs_at_once_follow_one_another(backups: Backups) -> None:
 
 
 @pytest.mark.full
+def test_a_backup_while_everything_is_being_written_is_whole(backups: Backups) -> None:
+    host = backups.host
+    media = "/var/lib/openclaw/main/state/media"
+    host.run(
+        "cat > /root/writing.sh",
+        stdin=f"while sleep 0.02; do head -c 100k /dev/urandom > {media}/busy-$((i++ % 40)); rm -f {media}/busy-$((i % 40)); done\n",
+    )
+    host.begin("sh", "-c", "exec setpriv --reuid openclaw --regid openclaw --clear-groups bash /root/writing.sh")
+    try:
+        status, noted = backups.run()
+    finally:
+        host.run(f"pkill -f writing.sh; rm -f {media}/busy-*", check=False)
+    assert (status, noted["error"]) == (0, "")
+    # Every file of it is what its checksum says.
+    host.run("rm -rf /root/whole")
+    backups.restic("restore latest --target /root/whole")
+    assert "FAILED" not in host.run(f"cd /root/whole{FOLDER}/staging && sha256sum --quiet -c sha256sums 2>&1")
+    host.run("rm -rf /root/whole")
+
+
+@pytest.mark.full
+def test_a_restore_whose_controller_dies_after_the_exchange_is_put_back_by_the_next(backups: Backups) -> None:
+    host = backups.host
+    assert backups.run("full")[1]["repositories"]["local"]["error"] == ""
+    program = "python3 -I -B /opt/openclaw/main/backup --json --instance main"
+    note = host.read(NOTE)
+    host.run(f"echo newer > {NOTE}")
+    host.run(f"{program} fetch && systemctl stop {lab.UNIT} && {program} place")
+    assert host.read(NOTE) == note
+    run = backups.play("site", "--tags", "backup")
+    assert_refused(run, ("a restore was interrupted after it had exchanged the data", "Run restore.yml again"))
+    # What was put back is what the next restore puts aside.
+    run = backups.play("restore")
+    assert run.status == 0, run.output
+    assert host.read(NOTE) == note
+    assert host.run("cat $(ls -d /var/lib/openclaw/main.before-* | tail -n 1)/workspace/NOTE.md") == "newer\n"
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("seconds", [2, 6, 9, 11])
 def test_a_kill_at_any_time_leaves_backups_that_go_on(backups: Backups, seconds: int) -> None:
     backups.host.begin("systemctl", "start", "openclaw-backup@full.service")
