@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -78,7 +79,9 @@ def make(settings: Settings, seconds: float, *, workspaces: bool) -> int:
         remedy = "Correct what it names; 'openclaw doctor' tells more. The next run tries again."
         raise OpenClawError(subject, printable(words[-1]), remedy)
     with store.rights_of(account):
-        names = [name for name in os.listdir(settings.incoming) if name.endswith(".tar.gz")]
+        # No more than it takes to see that there are too many: the account may have put anything there.
+        with os.scandir(settings.incoming) as entries:
+            names = [entry.name for entry in itertools.islice(entries, 100) if entry.name.endswith(".tar.gz")]
         if len(names) != 1:
             raise OpenClawError(subject, f"it has written {len(names)} archives in place of one", "Try again.")
         return _open_plain(os.path.join(settings.incoming, names[0]))

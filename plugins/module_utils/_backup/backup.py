@@ -80,7 +80,7 @@ def stage(settings: Settings, kind: str, deadline: float) -> dict[str, t.Any]:
     archive.clear(settings.incoming)
     own = os.path.join(settings.etc, "backup")
     digests = {f"{DATA}/{path}": digest for path, digest in contents.digests.items()}
-    copied = host_files.copy(settings.host_files, host, without=[own])
+    copied = host_files.copy(settings.host_files, host, store.find_account(settings.account), without=[own])
     digests |= {f"{HOST}/{path}": digest for path, digest in copied.items()}
     # As sha256sum has it; a name with a line end in it is left out.
     lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items()) if "\n" not in path]

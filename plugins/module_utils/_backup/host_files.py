@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import shutil
 import stat
 import typing as t
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 # These are lines and keys; whatever is larger is something else.
@@ -20,20 +21,25 @@ _LARGEST = 4 << 20
 _MOST = 10_000
 
 
-def copy(paths: t.Iterable[str], folder: str, *, without: t.Collection[str] = ()) -> dict[str, str]:
-    """Copy files and directories, by their absolute paths, into a folder. No link is followed; links are copied as such.
+def copy(
+    paths: t.Iterable[str], folder: str, account: store.Account | None, *, without: t.Collection[str] = ()
+) -> dict[str, str]:
+    """Copy files and directories of root's, by their absolute paths, into a folder. Links are copied as such.
 
+    :param account: the gateway's; of a directory that is its own, only plain files are taken, read with its rights.
     :param without: paths that are left out, with all below.
     :return: SHA-256 of each file, by its path below the folder.
     """
     digests: dict[str, str] = {}
     for path in paths:
         if os.path.lexists(path):
-            _copy(path, folder, without, digests)
+            _copy(path, folder, account, without, digests)
     return digests
 
 
-def _copy(path: str, folder: str, without: t.Collection[str], digests: dict[str, str]) -> None:
+def _copy(
+    path: str, folder: str, account: store.Account | None, without: t.Collection[str], digests: dict[str, str]
+) -> None:
     if path in without:
         return
     if len(digests) > _MOST:
@@ -45,28 +51,36 @@ def _copy(path: str, folder: str, without: t.Collection[str], digests: dict[str,
         os.symlink(os.readlink(path), place)
     elif stat.S_ISDIR(found.st_mode):
         os.mkdir(place, 0o700)
-        for name in sorted(os.listdir(path)):
-            _copy(os.path.join(path, name), folder, without, digests)
+        if found.st_uid != os.geteuid():
+            _copy_accounts(path, place, folder, account, digests)
+        else:
+            for name in sorted(os.listdir(path)):
+                _copy(os.path.join(path, name), folder, account, without, digests)
         _like(place, found)
     elif stat.S_ISREG(found.st_mode):
-        digests[os.path.relpath(place, folder)] = _copy_file(path, place)
+        content = store.read(path, None, _LARGEST) or b""
+        digests[os.path.relpath(place, folder)] = _write(place, content)
+        _like(place, found)
 
 
-def _copy_file(path: str, place: str) -> str:
-    """One plain file with its mode and owner; its SHA-256."""
-    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        found = os.fstat(source)
-        # Another name of somebody else's file, which the account may have put into a directory of its own.
-        if found.st_nlink > 1 or not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise OpenClawError(path, "it is no small plain file of its own", "Remove it, and run site.yml.")
-        with os.fdopen(os.dup(source), "rb") as file:
-            content = file.read(_LARGEST + 1)
-    finally:
-        os.close(source)
-    with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    _like(place, found)
+def _copy_accounts(path: str, place: str, folder: str, account: store.Account | None, digests: dict[str, str]) -> None:
+    """The plain files in a directory of the account's, which may exchange anything in it at any time."""
+    with store.rights_of(account), os.scandir(path) as entries:
+        names = [entry.name for entry in itertools.islice(entries, _MOST)]
+    for name in names:
+        try:
+            content = store.read(os.path.join(path, name), account, _LARGEST)
+        except store.Unreadable:
+            continue
+        if content is not None:
+            digests[os.path.relpath(os.path.join(place, name), folder)] = _write(os.path.join(place, name), content)
+            if account:
+                os.chown(os.path.join(place, name), account.uid, account.gid)
+
+
+def _write(place: str, content: bytes) -> str:
+    """Write a file that only its owner can read; its SHA-256."""
+    store.write(place, content, None)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -76,9 +90,4 @@ def _like(place: str, found: os.stat_result) -> None:
     os.utime(place, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def space(path: str) -> int:
-    """Bytes that are free where a path lies."""
-    return shutil.disk_usage(path).free
-
-
-__all__ = ("copy", "space")
+__all__ = ("copy",)

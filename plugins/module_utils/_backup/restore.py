@@ -203,8 +203,8 @@ def arrange(settings: Settings, data: str, home: str) -> dict[str, t.Any]:
     moves = moved(settings, paths)
     has_workspace = False
     for former, now in moves.items():
-        source = os.path.join(data, archive.PAYLOAD, former.lstrip("/"))
-        target = os.path.join(home, os.path.relpath(now, settings.home))
+        source = plain_path(os.path.join(data, archive.PAYLOAD), former.lstrip("/"))
+        target = plain_path(home, os.path.relpath(now, settings.home))
         if not os.path.lexists(source):
             continue
         os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
@@ -222,6 +222,20 @@ def arrange(settings: Settings, data: str, home: str) -> dict[str, t.Any]:
     return {"has_workspace": has_workspace, "moved": renamed}
 
 
+def plain_path(folder: str, below: str) -> str:
+    """A path below a folder with what an archive held, where a link would lead root to whatever the archive's author chose.
+
+    :raises OpenClawError: there is a link on the way, or at its end.
+    """
+    path = folder
+    for part in below.split("/"):
+        path = os.path.join(path, part)
+        if part == ".." or os.path.islink(path):
+            reason = f"a link stands at {printable(below)}, where a directory or a file should be"
+            raise OpenClawError("the archive", reason, "Do not trust it.")
+    return path
+
+
 def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Where each of an archive's paths goes: what lies in the state before it is moved, what comes into it afterwards."""
     state = str(paths.get("stateDir", ""))
@@ -235,7 +249,7 @@ def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
     for agent in paths.get("agentRoots") or ():
         former = str(agent.get("sourcePath", "")) if isinstance(agent, dict) else ""
         if former and not former.startswith(state + "/"):
-            moves[former] = f"{settings.state}/agents/{os.path.basename(str(agent.get('agentId')))}/agent"
+            moves[former] = f"{settings.state}/agents/{str(agent.get('agentId')).replace('/', '_')}/agent"
     moves[state] = settings.state
     for former in moves:
         if not former.startswith("/") or ".." in former.split("/"):

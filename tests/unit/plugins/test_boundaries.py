@@ -29,7 +29,6 @@ ALLOWED = {
     "_pki": "the CA's directory on the controller",
     "_health_directory": "it refuses what others than root can write; its socket sends nothing",
     "archive": "the account's archive with its rights, and otherwise /var/backups/openclaw, which is root's",
-    "host_files": "no link followed, no pipe waited for; what the account could have put there is refused",
     "program": "its own lock in /var/backups/openclaw, which is root's",
     "restore": "a directory of root's, where the account has been nowhere yet",
     "_http": "the Unix socket of a daemon, with the rights of the caller's choice",

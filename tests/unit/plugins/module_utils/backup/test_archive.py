@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, host_files
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._store import Account
 
 ROOT = "2026-12-01-openclaw-backup"
 STATE = "/var/lib/openclaw/main/state"
@@ -145,7 +146,7 @@ def test_files_of_the_host_are_copied_by_their_paths_with_owner_and_mode(tmp_pat
     (etc / "backup").mkdir()
     (etc / "backup/password").write_text("not in a backup")
     (etc / "current").symlink_to("elsewhere")
-    digests = host_files.copy([str(etc), str(tmp_path / "none")], str(folder), without=[str(etc / "backup")])
+    digests = host_files.copy([str(etc), str(tmp_path / "none")], str(folder), None, without=[str(etc / "backup")])
     there = folder / str(etc).lstrip("/")
     assert sorted(digests) == [f"{str(etc).lstrip('/')}/secrets/secrets.json"]
     assert (there / "secrets/secrets.json").stat().st_mode & 0o777 == 0o400
@@ -153,10 +154,27 @@ def test_files_of_the_host_are_copied_by_their_paths_with_owner_and_mode(tmp_pat
     assert not (there / "backup").exists()
 
 
-def test_a_second_name_of_somebody_elses_file_is_refused(tmp_path, folder):
-    (tmp_path / "shadow").write_text("secret")
-    etc = tmp_path / "etc"
-    etc.mkdir()
-    os.link(tmp_path / "shadow", etc / "mine")
-    with pytest.raises(OpenClawError, match="no small plain file of its own"):
-        host_files.copy([str(etc)], str(folder))
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an account")
+def test_of_a_directory_of_the_accounts_only_its_own_plain_files_are_taken(tmp_path, folder):
+    nobody = Account("nobody", 65534, 65534)
+    root_only = tmp_path / "shadow"
+    root_only.write_text("secret")
+    root_only.chmod(0o600)
+    secrets = tmp_path / "etc/secrets"
+    secrets.mkdir(parents=True)
+    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        path.chmod(0o711)
+    (secrets / "mine").write_text("mine")
+    (secrets / "link").symlink_to(root_only)
+    (secrets / "folder").symlink_to("/etc")
+    os.mkfifo(secrets / "pipe")
+    os.link(root_only, secrets / "hard")
+    for path in (secrets, secrets / "mine", secrets / "pipe"):
+        os.chown(path, 65534, 65534)
+    with pytest.raises(OpenClawError, match="hard: cannot be read"):
+        host_files.copy([str(tmp_path / "etc")], str(folder), nobody)
+    (secrets / "hard").unlink()
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    digests = host_files.copy([str(tmp_path / "etc")], str(copied), nobody)
+    assert [Path(path).name for path in digests] == ["mine"]

@@ -284,6 +284,36 @@ def test_an_archive_without_what_a_gateway_needs_is_refused(host, paths, words):
         arranged(host, paths, {"/c.json": "{}"})
 
 
+def test_a_link_in_an_archive_leads_root_nowhere(host):
+    """What the account writes into its archive must not have root move, or give away, what lies elsewhere on the host."""
+    elsewhere = host.root / "elsewhere"
+    (elsewhere / "x").mkdir(parents=True)
+    data = host.root / "data"
+    (data / archive.PAYLOAD).mkdir(parents=True)
+    (data / archive.MANIFEST).write_text(json.dumps({"paths": {"stateDir": "/s/x", "configPath": "/c.json"}}))
+    (data / archive.PAYLOAD / "c.json").write_text("{}")
+    (data / archive.PAYLOAD / "s").symlink_to(elsewhere)
+    with pytest.raises(OpenClawError, match="a link stands at s/x"):
+        restore.arrange(host.settings, str(data), str(host.root / "new"))
+    assert (elsewhere / "x").is_dir()
+
+
+def test_an_agent_of_an_archive_is_put_nowhere_else(host):
+    elsewhere = host.root / "elsewhere"
+    elsewhere.mkdir()
+    data = host.root / "data"
+    (data / archive.PAYLOAD / "s").mkdir(parents=True)
+    (data / archive.PAYLOAD / "s/agents").symlink_to(elsewhere)
+    (data / archive.PAYLOAD / "a").mkdir()
+    (data / archive.PAYLOAD / "c.json").write_text("{}")
+    agents = [{"agentId": "../../x", "sourcePath": "/a"}]
+    paths = {"stateDir": "/s", "configPath": "/c.json", "agentRoots": agents}
+    (data / archive.MANIFEST).write_text(json.dumps({"paths": paths}))
+    with pytest.raises(OpenClawError, match="a link stands at"):
+        restore.arrange(host.settings, str(data), str(host.root / "new"))
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_file_that_is_not_what_was_backed_up_is_found(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a").write_text("now")
