@@ -19,7 +19,13 @@ import os
 import time
 import typing as t
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _merge, _runtime, _settings, _store
+from ansible_collections.clawops.openclaw.plugins.module_utils import (
+    _merge,
+    _runtime,
+    _settings,
+    _settings_repair,
+    _store,
+)
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError, Several
 from ansible_collections.clawops.openclaw.plugins.module_utils._merge import Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import (
@@ -72,7 +78,7 @@ OPTIONS: dict[str, t.Any] = {
     "release": {"type": "path"},
     "unit": {"type": "str", "default": "openclaw-gateway.service"},
     "drift": {"type": "str", "choices": ["revert", "keep"], "default": "revert"},
-    "recover": {"type": "str", "choices": ["none", "last_good", "previous", "discard"], "default": "none"},
+    "recover": {"type": "str", "choices": ["repair", "none", "last_good", "previous", "discard"], "default": "repair"},
     "confirm": {"type": "bool", "default": True},
     "hold": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 180},
@@ -119,11 +125,25 @@ def prepare(
     """
     asked, errors = desired_settings(params)
     checked()
-    found = look(paths, account, reader, recover=params["recover"])
+    judge = Judge(release, paths, account)
+    if params["recover"] == "repair":
+        found = _settings_repair.look_or_repair(paths, account, reader)
+        if is_repairable(found, release, paths):
+            found = _settings_repair.examined(
+                params,
+                asked,
+                found,
+                lambda settings: judge(settings)[0],
+                lambda: _settings_repair.newest_copy(paths, account, reader, found.journal),
+            )
+    else:
+        found = look(paths, account, reader, recover=params["recover"])
     plan = make_plan(params, asked, found)
     errors += _settings.undefined_secrets(plan.settings, plan.secrets)
     errors += _settings.undefined_variables(plan.target, params["environment_variables"])
     result = report(plan, found)
+    result["repaired"], repaired = _settings_repair.report(found, plan, paths)
+    result["notes"] = repaired + result["notes"]
     attributes = any(
         _store.wrong_attributes(path, account, mode)
         for path, mode in ((paths.settings, _SETTINGS_MODE), (paths.secrets, _SECRETS_MODE))
@@ -132,7 +152,7 @@ def prepare(
     # A file that is not the one which was judged is judged again.
     validated = found.journal.get("validated_by") == release.version and found.judged
     if (result["changed"] or not validated) and release.installed and os.path.isdir(os.path.dirname(paths.settings)):
-        invalid, notes = validate(release, paths, account, found, plan)
+        invalid, notes = validate(judge, paths, found, plan)
         # The release knows no better of a key that is explained already.
         errors += [error for error in invalid if not is_among(error, errors)]
         result["notes"] += notes
@@ -141,6 +161,29 @@ def prepare(
     leftover = os.path.lexists(paths.previous_secrets)
     unsettled = result["pending"] or not validated or found.unremembered or leftover
     return Prepared(found, plan, result, bool(result["changed"] or unsettled))
+
+
+class Judge:
+    """The release's findings in settings, each asked for once: a process of Node.js takes more than a second."""
+
+    def __init__(self, release: _runtime.Release, paths: Paths, account: _store.Account | None) -> None:
+        self.release, self.paths, self.account = release, paths, account
+        self.known: dict[bytes, tuple[list[dict[str, t.Any]], list[str]]] = {}
+
+    def __call__(self, settings: Settings) -> tuple[list[dict[str, t.Any]], list[str]]:
+        content = _store.dump(settings)
+        if content not in self.known:
+            with _store.staged(self.paths.settings, content, self.account) as candidate:
+                self.known[content] = self.release.validate(candidate)
+        return self.known[content]
+
+
+def is_repairable(found: Found, release: _runtime.Release, paths: Paths) -> bool:
+    """Whether what the release refuses of the file is what somebody has broken, since a run had it accepted."""
+    if not release.installed or found.journal.get("validated_by") != release.version:
+        # Of another release, or of nobody's making: what it refuses may be dear to the operator.
+        return False
+    return os.path.isdir(os.path.dirname(paths.settings)) and (found.repair is not None or not found.judged)
 
 
 def preview(params: Params, *, reader: str) -> dict[str, t.Any]:
@@ -187,12 +230,12 @@ def ensure(params: Params, paths: Paths, account: _store.Account | None, *, chec
     if result["changed"]:
         write(paths, account, found, plan, release.version)
     # Only a change of what the settings mean can be confirmed: the gateway takes no notice of any other.
-    to_confirm = bool(found.raw and (plan.keys or plan.names)) or result["pending"]
+    to_confirm = bool(found.repair or (found.raw and (plan.keys or plan.names))) or result["pending"]
     if to_confirm and gateway and params["confirm"]:
         result["reload"] = await_gateway(gateway, params, paths, account, found, plan)
         result["notes"] += gateway.notes
         to_confirm = params["hold"]
-    result["pending"] = to_confirm or not found.raw
+    result["pending"] = to_confirm or not (found.raw or found.repair)
     if not result["pending"]:
         settle(paths, account, note_of(plan, release.version), plan.settings)
     return result
@@ -231,14 +274,11 @@ def refuse(errors: t.Sequence[OpenClawError]) -> None:
         )
 
 
-def validate(
-    release: _runtime.Release, paths: Paths, account: _store.Account | None, found: Found, plan: Plan
-) -> tuple[list[OpenClawError], list[str]]:
+def validate(judge: Judge, paths: Paths, found: Found, plan: Plan) -> tuple[list[OpenClawError], list[str]]:
     """What the release finds wrong with what would be written, and what it only warns of."""
-    with _store.staged(paths.settings, _store.dump(plan.settings), account) as candidate:
-        issues, warnings = release.validate(candidate)
+    issues, warnings = judge(plan.settings)
     errors = _settings.from_validation(issues, file=paths.settings, is_hosts=lambda where: is_hosts(where, found, plan))
-    return errors, [f"OpenClaw {release.version}: {warning}" for warning in warnings]
+    return errors, [f"OpenClaw {judge.release.version}: {warning}" for warning in warnings]
 
 
 def is_hosts(where: t.Sequence[str], found: Found, plan: Plan) -> bool:
@@ -289,21 +329,28 @@ def write(paths: Paths, account: _store.Account | None, found: Found, plan: Plan
         _store.write(paths.previous, found.raw, account)
     if found.secrets and not kept:
         _store.write(paths.previous_secrets, _store.dump(found.secrets), account, _SECRETS_MODE)
+    content = content_of(found, plan)
     note = {
         **note_of(plan, version),
         "earlier": unfinished(found.journal),
         "existed": kept or bool(found.raw),
         # A person's JSON5, where it stays: who confirms it cannot read it.
-        "judged": digest(_store.dump(plan.settings) if plan.keys or not found.raw else found.raw),
-        "json5": {} if plan.keys or not found.raw or is_json(found.raw) else plan.settings,
+        "judged": digest(content),
+        "json5": {} if is_json(content) else plan.settings,
     }
     _store.write(paths.journal, _store.dump({**found.journal, "pending": note}), _JOURNAL_OWNER)
     # The settings that still run may refer to a secret that goes: it goes when the new ones are in force.
     _store.write(paths.secrets, _store.dump({**found.secrets, **plan.secrets}), account, _SECRETS_MODE)
-    if plan.keys or not found.raw:
-        _store.write(paths.settings, _store.dump(plan.settings), account, _SETTINGS_MODE)
-    elif found.raw:
-        _store.write(paths.settings, found.raw, account, _SETTINGS_MODE)
+    _store.write(paths.settings, content, account, _SETTINGS_MODE)
+
+
+def content_of(found: Found, plan: Plan) -> bytes:
+    """What the file has to hold, byte by byte: as it was, where that means what it should."""
+    copy = found.repair.copy if found.repair else None
+    if copy and copy.raw and _merge.same(copy.settings, plan.settings):
+        # A gateway that runs with this very file has nothing to take; of other bytes it would say nothing at all.
+        return copy.raw
+    return found.raw if found.raw and not plan.keys else _store.dump(plan.settings)
 
 
 def note_of(plan: Plan, version: str) -> dict[str, t.Any]:
@@ -327,6 +374,9 @@ def await_gateway(
     try:
         return gateway.take(content, port=port, restart=kind == "restart", timeout=params["timeout"])
     except _runtime.Rejected as words:
+        if found.repair:
+            reason = f"was repaired, but the running gateway goes on with what it has, and did not take this: {words}"
+            raise OpenClawError(paths.settings, reason, "Correct that, then run again.") from None
         stopped = gateway.stop_unless_serving(found.raw or b"")
         back = "The previous settings are back" if restore(paths, account) else "There were none before, so these stay"
         serves = gateway.start(params["timeout"]) if stopped else True
@@ -453,6 +503,9 @@ def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.
     if settings and not is_json(raw):
         # A person's JSON5 is remembered, so that the next run needs no process to read it.
         journal["json5"] = {"sha256": digest(raw), "settings": settings}
+    # The very file, with the host's own keys: what a broken one is repaired from.
+    with contextlib.suppress(ValueError):
+        journal["file"] = raw.decode()
     _store.write(paths.journal, _store.dump(journal), _JOURNAL_OWNER)
     _store.remove(paths.previous_secrets, account)
 

@@ -247,30 +247,39 @@ def from_validation(
     *,
     file: str = "",
     is_hosts: t.Callable[[list[str]], bool] = lambda _where: False,
+    hosts_remedy: str = "",
 ) -> list[OpenClawError]:
     """The release's own findings as our errors: the path, its words, what to do.
 
     :param file: the settings file of the host.
     :param is_hosts: whether a key stands only in that file, and the inventory does not write it.
+    :param hosts_remedy: what to do about such a key, where it is not to remove it.
     """
     errors = []
     for issue in issues:
-        path = printable(issue.get("path") or "")
-        message = printable(str(issue.get("message") or "is not accepted").strip())
-        for where in _places(path, message):
+        message = _message(issue)
+        for where in places(issue):
             if is_hosts(where):
-                remedy = f"The inventory does not write it. Remove it in that file, or write {dotted(where)}: null in gateway_settings."
-                errors.append(OpenClawError(f"{file}: {dotted(where)}", message, remedy))
+                remedy = (
+                    hosts_remedy
+                    or f"The inventory does not write it. Remove it in that file, or write {dotted(where)}: null in gateway_settings."
+                )
+                errors.append(OpenClawError(": ".join(filter(None, (file, dotted(where)))), message, remedy))
             else:
                 subject = ".".join(filter(None, ("gateway_settings", dotted(where))))
                 errors.append(OpenClawError(subject, message, _remedy(message, issue.get("allowedValues"))))
     return errors
 
 
-def _places(path: str, message: str) -> list[list[str]]:
+def _message(issue: t.Mapping[str, t.Any]) -> str:
+    return printable(str(issue.get("message") or "is not accepted").strip())
+
+
+def places(issue: t.Mapping[str, t.Any]) -> list[list[str]]:
     """The keys that a finding is about: the path, with each unknown key below it."""
+    path = printable(issue.get("path") or "")
     keys = path.split(".") if path not in ("", "<root>") else []
-    unknown = re.match(r'Unrecognized keys?: ((?:"[^"]+"(?:, )?)+)', message)
+    unknown = re.match(r'Unrecognized keys?: ((?:"[^"]+"(?:, )?)+)', _message(issue))
     return [[*keys, name] for name in re.findall(r'"([^"]+)"', unknown.group(1))] if unknown else [keys]
 
 

@@ -18,10 +18,10 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._text import pars
 
 Secrets = dict[str, str]
 
-# Bytes. Settings of 200 agents take 300 KiB; the journal holds them twice for each attempt that was interrupted.
+# Bytes. Settings of 200 agents take 300 KiB; the journal holds them twice, and twice more for each attempt that was interrupted.
 SETTINGS_LIMIT = 4 << 20
 SECRETS_LIMIT = 1 << 20
-_JOURNAL_LIMIT = 8 << 20
+_JOURNAL_LIMIT = 16 << 20
 
 
 class Paths(t.NamedTuple):
@@ -44,13 +44,30 @@ class Paths(t.NamedTuple):
         return self.secrets + ".previous"
 
 
+class Copy(t.NamedTuple):
+    """Settings that are kept somewhere, and the words for where; ``raw`` is the very file, where it is known."""
+
+    name: str
+    settings: Settings
+    raw: bytes | None = None
+
+
+class Repair(t.NamedTuple):
+    """Why a settings file is broken, the copy that it is repaired from, and what can be told of what is in it."""
+
+    reason: str
+    copy: Copy
+    broken: Settings
+
+
 class Found(t.NamedTuple):
-    """What stands on the host; ``raw`` is ``None`` without a settings file and empty for one that cannot be read."""
+    """What stands on the host; ``raw`` is ``None`` without a settings file and empty for one that is broken."""
 
     settings: Settings
     raw: bytes | None
     secrets: Secrets
     journal: dict[str, t.Any]
+    repair: Repair | None = None
 
     @property
     def judged(self) -> bool:
@@ -68,6 +85,14 @@ class Found(t.NamedTuple):
 
 class Unread(OpenClawError):
     """The settings that are there cannot be read, and the operator has not said what to start from."""
+
+    def __init__(self, path: str, cause: str, offers: t.Sequence[str]) -> None:
+        self.cause = cause
+        super().__init__(
+            path,
+            f"cannot be read: {cause}. It was left as it is",
+            f"Repair it, or decide what to start from: {'; '.join(offers)}.",
+        )
 
 
 def look(paths: Paths, account: _store.Account | None, release: _runtime.Release, *, recover: str) -> Found:
@@ -111,11 +136,7 @@ def recovered(
     if recover == "none":
         offers = [f"gateway_settings_recover={name} starts from {choices[name]}" for name in there]
         offers.append("gateway_settings_recover=discard keeps only what the inventory says")
-        raise Unread(
-            paths.settings,
-            f"cannot be read: {reason}. It was left as it is",
-            f"Repair it, or decide what to start from: {'; '.join(offers)}.",
-        )
+        raise Unread(paths.settings, reason, offers)
     if recover == "discard":
         return {}
     kept = _store.read(choices[recover], account, SETTINGS_LIMIT)
@@ -171,6 +192,7 @@ _JOURNAL: dict[str, t.Any] = {
     "secrets": [str],
     "validated_by": str,
     "judged": str,
+    "file": str,
     "json5": {"sha256": str, "settings": dict},
     "pending": {
         "desired": dict,
@@ -205,13 +227,16 @@ def digest(raw: bytes | None) -> str:
 __all__ = (
     "SECRETS_LIMIT",
     "SETTINGS_LIMIT",
+    "Copy",
     "Found",
     "Paths",
+    "Repair",
     "Secrets",
     "Unread",
     "digest",
     "is_json",
     "look",
+    "parse",
     "read_journal",
     "read_secrets",
 )

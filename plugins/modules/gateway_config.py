@@ -98,12 +98,16 @@ options:
     default: revert
   recover:
     description:
-      - What to start from where the file cannot be read. V(none) fails and tells what there is.
-      - V(last_good) is the copy that OpenClaw keeps of the last settings that it ran with, V(previous) the version before
-        the last change of this module, V(discard) nothing but the desired keys. The unreadable file is kept beside it.
+      - What to start from where the file is broken. The broken file is kept beside it.
+      - V(repair) starts from the newer of what was applied last (O(journal_path)) and the copy that OpenClaw keeps of the last settings
+        that it ran with. It also repairs a file that is missing, and one that the release refuses although it took the file that this
+        module applied last; of such a file the keys that are sound stay. A file that cannot be read, and was never applied by
+        this module, is left, and the module fails and tells what there is.
+      - V(none) fails wherever the file cannot be read. V(last_good) is OpenClaw's copy, V(previous) the version before
+        the last change of this module, V(discard) nothing but the desired keys.
     type: str
-    choices: [none, last_good, previous, discard]
-    default: none
+    choices: [repair, none, last_good, previous, discard]
+    default: repair
   confirm:
     description: Wait until a running gateway has taken the change.
     type: bool
@@ -172,6 +176,18 @@ validated:
   description: Whether the release judged the settings in this call.
   type: bool
   returned: state is present
+repaired:
+  description:
+    - Empty unless the file was broken and is repaired, or would be. C(copy) says what from.
+    - Of the host's own keys, by path, C(saved) are there as they were, C(former) with the value of the copy, C(lost) are in the
+      broken file or in the copy only.
+  type: dict
+  returned: state is present
+  sample:
+    copy: what was applied last
+    saved: [session.dmScope]
+    former: []
+    lost: [nonsense.a]
 plain_secrets:
   description: Paths of secrets that stand in the settings themselves, where a reference should be.
   type: list

@@ -140,7 +140,8 @@ options:
   settings_file:
     description:
       - Path on the host of the gateway's C(openclaw.json). A file that is not the one that M(clawops.openclaw.gateway_config) has had
-        judged last is judged by O(release); what that refuses makes the gateway V(degraded), since its next start will fail.
+        judged last is judged by O(release); what that refuses makes the gateway V(degraded), since its next start will fail, and so
+        does a file that is missing, or something else in its place.
       - Nothing is started for a file that has not changed. Needs O(release) and O(journal).
     type: path
   journal:
@@ -297,6 +298,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found i
 REFUSAL_DELAY = 6.0
 CALL = json.dumps({"tool": "sessions_list", "args": {"limit": 1}}).encode()
 CLIENT_ARGUMENTS = ("url", "timeout", "ca_path", "client_cert", "client_key", "server_name")
+REPAIR = "Run site.yml: it repairs the file from what was applied last, and keeps what is broken beside it."
 UNIT_PROPERTIES = "LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts"
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -342,17 +344,24 @@ def read_token(path: str, name: str, owner: str | None) -> str:
 def settings_problems(params: t.Mapping[str, t.Any]) -> list[str] | None:
     """What the next start would not take of a settings file that has changed since it was judged; ``None`` for any other."""
     path, account = params["settings_file"], store.find_account(params["owner"])
+    journal = read_journal(Paths(path, "", params["journal"]))
+    # Only what a run has applied can be repaired by one.
+    remedy = REPAIR if "applied" in journal else ""
     try:
         raw = store.read(path, account, SETTINGS_LIMIT)
-        journal = read_journal(Paths(path, "", params["journal"]))
-        if raw is None or journal.get("judged") == digest(raw):
+        if raw is None:
+            return [str(OpenClawError(path, "is missing", remedy))] if remedy else None
+        if journal.get("judged") == digest(raw):
             return None
         with store.staged(path, raw, account) as candidate:
             release = runtime.Release(params["release"], account, params["environment_variables"])
             issues, _warnings = release.validate(candidate)
+    except store.Unreadable as error:
+        return [str(OpenClawError(path, f"cannot be read: {error.cause}", remedy or error.remedy))]
     except OpenClawError as error:
         return [str(error)]
-    return [str(error) for error in settings.from_validation(issues, file=path, is_hosts=lambda _where: True)]
+    found = settings.from_validation(issues, file=path, is_hosts=lambda _where: True, hosts_remedy=remedy)
+    return [str(error) for error in found]
 
 
 def days_left(until: float) -> int:
