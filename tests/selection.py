@@ -29,7 +29,7 @@ WITHOUT_E2E = ("common", "nodejs")
 # Of the lab itself; nothing but what several roles use decides about it.
 OF_THE_LAB = ("lab",)
 # Files of a role beside the one that has its name: all of them `full`.
-RARE = {"gateway": ("attacks", "bad_input", "faults", "hosts", "operations")}
+RARE = {"gateway": ("attacks", "bad_input", "faults", "hosts", "operations", "repair")}
 # What a role has, by the beginning of the path; {} is its name.
 OF_A_ROLE = (
     "roles/{}/",

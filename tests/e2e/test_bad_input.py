@@ -246,11 +246,11 @@ def damaged(host: lab.Host, damage: str) -> Iterator[None]:
         pytest.param("mv $f $f.elsewhere; ln -s $f.elsewhere $f", "it is a symbolic link", id="link"),
     ],
 )
-def test_settings_that_cannot_be_read_are_left_as_they_are(
+def test_settings_that_cannot_be_read_are_left_where_the_operator_says_so(
     gateway: Gateway, tmp_path: Path, damage: str, reason: str
 ) -> None:
     with damaged(gateway.host, damage), untouched(gateway.host):
-        run = site(tmp_path, gateway.host, {})
+        run = site(tmp_path, gateway.host, {"gateway_settings_recover": "none"})
     offers = (
         "It was left as it is",
         f"gateway_settings_recover=previous starts from {PREVIOUS}",

@@ -168,6 +168,16 @@ def test_keys_that_the_release_refuses_go_and_those_that_are_sound_stay(repairab
     assert site(repairable)["changed"] is False
 
 
+def test_the_preflight_foresees_a_repair(repairable: Host) -> None:
+    torn(repairable)
+    before = repairable.tree()
+    parameters = repairable.parameters(settings=WANTED, recover="repair")
+    answer = _apply.preview(parameters, reader=parameters["release"])
+    assert answer["due"] is True
+    assert "is broken" in answer["notes"][0]
+    assert repairable.tree() == before
+
+
 @pytest.mark.parametrize(
     "keys",
     [

@@ -67,7 +67,7 @@ def test_it_writes_and_answers_what_it_promises(run: Run, host: Host) -> None:
     assert host.read(host.secrets) == {"TOKEN": SECRET}
     promised = yaml.safe_load(gateway_config.RETURN)
     assert set(promised) <= set(result)
-    types = {"list": list, "str": str, "bool": bool}
+    types = {"list": list, "str": str, "bool": bool, "dict": dict}
     assert {name: types[entry["type"]] for name, entry in promised.items()} == {
         name: type(result[name]) for name in promised
     }

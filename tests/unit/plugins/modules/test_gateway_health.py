@@ -747,6 +747,92 @@ def test_the_keys_are_named_too_when_the_gateway_is_down_for_them(look, nowhere,
     assert any("session.idleMinutes" in reason for reason in result["reasons"])
 
 
+REMEDY = "Run site.yml: it repairs the file from what was applied last, and keeps what is broken beside it."
+
+
+@pytest.fixture
+def applied_settings(changed_settings: Path) -> Path:
+    """The same where a run has applied them."""
+    note = {"judged": "0" * 64, "applied": {}, "validated_by": "2026.9.6"}
+    changed_settings.parent.with_name("applied.json").write_text(json.dumps(note))
+    return changed_settings
+
+
+@pytest.mark.parametrize(
+    ("damage", "issue", "reason"),
+    [
+        pytest.param(
+            lambda path: path.write_text('{"torn": '),
+            {"path": "", "message": "JSON5 parse failed"},
+            ": JSON5 parse failed. ",
+            id="torn",
+        ),
+        pytest.param(
+            lambda path: path.write_text(""),
+            {"path": "", "message": "JSON5 parse failed"},
+            ": JSON5 parse failed. ",
+            id="emptied",
+        ),
+        pytest.param(
+            lambda path: path.write_text('{"gateway": {"port": "abc"}}'),
+            {"path": "gateway.port", "message": "expected number"},
+            ": gateway.port: expected number. ",
+            id="wrong-type",
+        ),
+        pytest.param(
+            lambda path: path.write_text('{"a": {"x": 1}}'),
+            {"path": "a", "message": 'Unrecognized key: "x"'},
+            ': a.x: Unrecognized key: "x". ',
+            id="unknown-key",
+        ),
+        pytest.param(lambda path: path.unlink(), None, ": is missing. ", id="missing"),
+        pytest.param(
+            lambda path: (path.unlink(), path.mkdir()),
+            None,
+            ": cannot be read: it is not a plain file. ",
+            id="a-directory",
+        ),
+        pytest.param(
+            lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
+            None,
+            ": cannot be read: it is a symbolic link. ",
+            id="a-link",
+        ),
+        pytest.param(
+            lambda path: path.write_bytes(b" " * (5 << 20)),
+            None,
+            ": cannot be read: it has more than 4096 KiB. ",
+            id="too-large",
+        ),
+    ],
+)
+@pytest.mark.parametrize("runs", [True, False], ids=["running", "stopped"])
+def test_a_broken_file_is_told_with_what_repairs_it(
+    look, nowhere, applied_settings, release, damage, issue, reason, runs
+):
+    damage(applied_settings)
+    release.issues[:] = [issue] if issue else []
+    result = look(
+        **({} if runs else {"url": nowhere}),
+        settings_file=str(applied_settings),
+        journal=str(applied_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+        fail_on="never",
+    )
+    assert (result["verdict"], result["checks"]["settings"]) == ("degraded" if runs else "unreachable", "failed")
+    assert f"The next start will fail. {applied_settings}{reason}{REMEDY}" in result["reasons"]
+
+
+def test_settings_that_are_not_there_before_the_first_run_are_no_finding(look, changed_settings):
+    changed_settings.unlink()
+    result = look(
+        settings_file=str(changed_settings),
+        journal=str(changed_settings.parents[1] / "applied.json"),
+        release="/opt/openclaw/main/current",
+    )
+    assert (result["verdict"], result["checks"]["settings"]) == ("healthy", "not_run")
+
+
 def test_changed_settings_that_the_release_takes_are_fine(look, changed_settings, release):
     result = look(
         settings_file=str(changed_settings),
