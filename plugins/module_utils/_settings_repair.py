@@ -150,20 +150,21 @@ def examined(
         plan = make_plan(params, asked, found)
         settings = found.settings
         for place in places(judge(plan.settings), found.settings):
-            settings = _reverted(settings, place, kept.settings, plan.target)
+            settings = _reverted(settings, place, kept.settings)
         if settings == found.settings:
             break
         found = found._replace(settings=settings)
     return found
 
 
-def _reverted(settings: Settings, place: Path, kept: Settings, target: Settings) -> Settings:
-    """The same with the copy's value where the release has found something of the host's, or without it."""
+def _reverted(settings: Settings, place: Path, kept: Settings) -> Settings:
+    """The same with the copy's value where the release has found something, or without it.
+
+    What the inventory says of the place it says again in the next plan; a mistake of its own stays one.
+    """
     if not place:
         # It does not say what is wrong: a copy that is refused as a whole is the operator's to decide about.
         return kept
-    if _merge.lookup(target, place) is not _merge.MISSING:
-        return settings
     value = _merge.lookup(kept, place)
     again = _merge.same(value, _merge.lookup(settings, place))
     return _with(settings, place, _merge.MISSING if again else value)

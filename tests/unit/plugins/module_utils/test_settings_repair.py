@@ -168,6 +168,17 @@ def test_keys_that_the_release_refuses_go_and_those_that_are_sound_stay(repairab
     assert site(repairable)["changed"] is False
 
 
+def test_what_the_release_tells_only_later_is_repaired_too(repairable: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def validate(release: StandInRelease, candidate: str) -> tuple[list[dict[str, Any]], list[str]]:
+        return issues_of(json.loads(Path(candidate).read_bytes()))[-1:], []
+
+    monkeypatch.setattr(repairable.release, "validate", validate)
+    edited(repairable, nonsense=1, session={"dmScope": 7})
+    answer = site(repairable)
+    assert repairable.read()["session"] == {"dmScope": "main"}
+    assert (answer["repaired"]["former"], answer["repaired"]["lost"]) == (["session.dmScope"], ["nonsense"])
+
+
 def test_the_preflight_foresees_a_repair(repairable: Host) -> None:
     torn(repairable)
     before = repairable.tree()
@@ -207,6 +218,10 @@ def test_a_sound_change_of_the_hosts_is_no_damage(repairable: Host) -> None:
     answer = site(repairable)
     assert (answer["changed"], answer["repaired"]) == (False, {})
     assert repairable.read()["session"] == {"dmScope": "per-peer"}
+    # Nothing is asked of the release about a file that it has judged.
+    repairable.release.seen.clear()
+    assert site(repairable)["validated"] is False
+    assert repairable.release.seen == []
     # And from then on it is what a repair brings back.
     torn(repairable)
     site(repairable)
@@ -385,6 +400,7 @@ def test_a_repair_that_is_killed_is_gone_on_with(repairable: Host, killed: Kille
         pytest.param("[1, 2", {}, id="a-list"),
         pytest.param("", {}, id="empty"),
         pytest.param("{}}}}", {}, id="too-many-ends"),
+        pytest.param('{"a": 1, "b": [2, }', {"a": 1, "b": [2]}, id="a-wrong-end"),
     ],
 )
 def test_what_is_whole_of_a_torn_file_is_found(host: Host, text: str, whole: dict[str, Any]) -> None:
