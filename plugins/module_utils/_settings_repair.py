@@ -55,7 +55,8 @@ def look_or_repair(paths: Paths, account: _store.Account | None, release: _runti
         journal = read_journal(paths)
         if "applied" not in journal or not release.installed:
             raise
-        found = look(paths, account, release, recover="discard")
+        # The account may have put a sound one there meanwhile: it is kept aside like the other.
+        found = look(paths, account, release, recover="discard")._replace(raw=b"")
         return _from_copy(found, paths, account, release, error.cause, whole_part(paths, account))
     if found.raw is None and "applied" in found.journal:
         return _from_copy(found, paths, account, release, "it is missing", {})
