@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _merge, _settings_repair
+from ansible_collections.clawops.openclaw.plugins.module_utils import _apply, _merge, _settings_found, _settings_repair
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import Paths, Unread
 from ansible_collections.clawops.openclaw.tests.unit.plugins.conftest import Host, Killed, StandInRelease
@@ -178,6 +178,38 @@ def test_what_the_release_tells_only_later_is_repaired_too(repairable: Host, mon
     answer = site(repairable)
     assert repairable.read()["session"] == {"dmScope": "main"}
     assert (answer["repaired"]["former"], answer["repaired"]["lost"]) == (["session.dmScope"], ["nonsense"])
+
+
+def test_a_copy_that_is_refused_as_a_whole_is_the_operators_to_decide_about(
+    repairable: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def validate(release: StandInRelease, candidate: str) -> tuple[list[dict[str, Any]], list[str]]:
+        whole = "session" in json.loads(Path(candidate).read_bytes())
+        return [{"path": "", "message": "does not fit together"}] if whole else [], []
+
+    torn(repairable)
+    monkeypatch.setattr(repairable.release, "validate", validate)
+    before = repairable.tree()
+    with pytest.raises(OpenClawError, match="does not fit together"):
+        repairable.run(settings=WANTED, recover="repair")
+    assert repairable.tree() == before
+
+
+def test_a_file_that_the_account_exchanges_meanwhile_is_kept_aside_too(
+    repairable: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(paths: Paths, *given: Any, recover: str) -> Any:
+        if recover == "discard":
+            edited(repairable, exchanged=1)
+        else:
+            raise Unread(paths.settings, "it is torn", [])
+        return _settings_found.look(paths, *given, recover=recover)
+
+    monkeypatch.setattr(_settings_repair, "look", look)
+    repairable.run(settings=WANTED, recover="repair")
+    [kept] = repairable.root.glob("lib/openclaw.json.unreadable-*")
+    assert "exchanged" in repairable.read(kept)
+    assert "exchanged" not in repairable.read()
 
 
 def test_the_preflight_foresees_a_repair(repairable: Host) -> None:
