@@ -352,12 +352,17 @@ def remove(path: str, account: Account | None) -> None:
 
 
 def set_aside(path: str, kept: str, account: Account | None) -> None:
-    """Keep whatever stands at *path* under another name; a plain file stays there too, until it is replaced."""
+    """Keep whatever stands at *path* under another name; a plain file of ordinary size stays there too, until it is replaced."""
+    try:
+        # No second name of the same file: a gateway that watches it would go on watching that one (measured).
+        content = read(path, account)
+    except OpenClawError:
+        content = None
+    if content is not None:
+        write(kept, content, account)
+        return
     with rights_of(account):
-        try:
-            os.link(path, kept, follow_symlinks=False)
-        except OSError:  # a directory has one name only
-            os.rename(path, kept)
+        os.rename(path, kept)
 
 
 def sweep(path: str, account: Account | None) -> None:
