@@ -223,7 +223,10 @@ FAULTS = {
         "rmdir /srv/backup && mv /srv/kept /srv/backup",
     ),
     "repository-full": Fault(
-        "mount -t tmpfs -o size=1m tmpfs /srv/backup", "repository local: no space is left", "umount /srv/backup"
+        "mv /srv/backup /srv/whole && mkdir /srv/backup"
+        " && mount -t tmpfs -o size=$(($(du -sk /srv/whole | cut -f1) + 300))k tmpfs /srv/backup && cp -a /srv/whole/. /srv/backup",
+        "repository local: no space is left",
+        "umount /srv/backup && rmdir /srv/backup && mv /srv/whole /srv/backup",
     ),
     "state-full": Fault(
         f"mount -t tmpfs -o size=600k,mode=1777 tmpfs {FOLDER}", "openclaw backup create", f"umount {FOLDER}"

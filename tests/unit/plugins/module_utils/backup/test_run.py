@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, password, program
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, password, program, status
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import repository as repositories
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings, load
@@ -56,6 +56,8 @@ class Servers:
         self.there, self.down, self.made = {"one", "two"}, set[str](), list[str]()
         self.keys = {name: {"k1": "the-former-password"} for name in ("one", "two")}
         self.refuses: set[str] = set()
+        # What says yes and does nothing.
+        self.forgets: set[str] = set()
 
     def repository(self, settings: Settings, remote: Remote, deadline: float) -> t.Any:
         servers, name = self, remote.name
@@ -81,6 +83,10 @@ class Servers:
                 return {"snapshot": f"of-{name}", "bytes": 10, "added_bytes": 1}
 
             def ask(self, *words: str) -> str:
+                if words[:2] == ("key", "add") and name in servers.forgets:
+                    return ""
+                if words[:2] == ("key", "remove") and name in servers.forgets:
+                    return self.ask("key", "list")
                 if words[:2] == ("key", "add"):
                     servers.keys[name]["k2"] = Path(words[3]).read_text()
                 elif words[:2] == ("key", "remove"):
@@ -168,6 +174,12 @@ def test_a_failure_before_the_first_repository_is_noted_and_leaves_nothing(setti
     assert not Path(settings.staging).exists()
 
 
+@pytest.mark.usefixtures("staged")
+def test_a_failure_is_noted_without_repositories_that_are_gone(settings, servers):
+    backup.run(settings, "state", print)
+    assert list(status.note(settings._replace(remotes=settings.remotes[1:]), error="x")["repositories"]) == ["two"]
+
+
 # ---- another password ----------------------------------------------------------------------------------------
 
 
@@ -202,6 +214,24 @@ def test_a_server_that_keeps_the_old_key_is_told_of(settings, servers):
     found = password.rotate(settings, servers.repository)["repositories"]
     assert (found["one"]["old_refused"], found["two"]["old_refused"]) == (False, True)
     assert "refuses to delete" in found["one"]["why"]
+
+
+def test_a_key_that_was_not_taken_leaves_the_old_password_in_use(settings, servers):
+    given(settings)
+    servers.forgets = {"two"}
+    with pytest.raises(OpenClawError, match="repository two: it does not open with the new password"):
+        password.rotate(settings, servers.repository)
+    assert Path(settings.password_file).read_text() == "the-former-password"
+
+
+def test_a_key_that_a_server_says_it_has_removed_and_has_not_is_told_of(settings, servers):
+    given(settings)
+    servers.keys["one"]["k2"] = "the-new-password-of-all"
+    servers.forgets = {"one"}
+    assert password.rotate(settings, servers.repository)["repositories"]["one"] == {
+        "old_refused": False,
+        "why": "the server kept it",
+    }
 
 
 # ---- settings and commands -----------------------------------------------------------------------------------
