@@ -21,6 +21,7 @@ import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import (
     _merge,
+    _rotation,
     _runtime,
     _settings,
     _settings_repair,
@@ -45,6 +46,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._settings_plan im
     Plan,
     desired_settings,
     known_secrets,
+    known_values,
     make_plan,
     report,
     unfinished,
@@ -65,7 +67,7 @@ _SETTINGS_MODE = 0o600
 # The options of the module gateway_config, which documents them.
 OPTIONS: dict[str, t.Any] = {
     "path": {"type": "path", "required": True},
-    "state": {"type": "str", "choices": ["present", "confirmed", "rolled_back"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "rotated", "confirmed", "rolled_back"], "default": "present"},
     "owner": {"type": "str"},
     "settings": {"type": "dict", "default": {}},
     "defaults": {"type": "dict", "default": {}},
@@ -74,6 +76,8 @@ OPTIONS: dict[str, t.Any] = {
     "secrets_path": {"type": "path", "required": True, "no_log": False},
     "journal_path": {"type": "path", "required": True},
     "generate": {"type": "list", "elements": "str", "default": []},
+    "rotate": {"type": "list", "elements": "str", "default": []},
+    "end_devices": {"type": "bool", "default": False},
     "environment_variables": {"type": "dict", "default": {}},
     "release": {"type": "path"},
     "unit": {"type": "str", "default": "openclaw-gateway.service"},
@@ -96,6 +100,8 @@ def run(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
             return confirm(params, paths, account, check_mode=check_mode)
         if params["state"] == "rolled_back":
             return roll_back(paths, account, check_mode=check_mode)
+        if params["state"] == "rotated":
+            return rotate(params, paths, account, check_mode=check_mode)
         return ensure(params, paths, account, check_mode=check_mode)
 
 
@@ -485,6 +491,112 @@ def set_aside_by_a_start(paths: Paths, account: _store.Account | None, written: 
             if raw and digest(raw) == written and is_json(raw):
                 return parse_object(raw)
     return None
+
+
+def rotate(params: Params, paths: Paths, account: _store.Account | None, *, check_mode: bool) -> dict[str, t.Any]:
+    """Give secrets new values while the gateway serves, and prove that they are in force."""
+    release = _runtime.Release(params["release"], account, params["environment_variables"])
+    found = look(paths, account, release, recover="none")
+    resumed = "pending" in found.journal
+    if resumed and not _rotation.is_rotation(found.journal):
+        reason = "an earlier change of it was broken off before it was proven"
+        raise OpenClawError(
+            paths.settings, reason, "Run site.yml, which finishes it or takes it back, then this again."
+        )
+    if resumed:
+        # What a rotation that was broken off has written is not in use yet, or not proven.
+        found = found._replace(secrets=read_secrets(paths.previous_secrets, account) or found.secrets)
+    (plan, kept), errors = _rotation.plan_rotation(params, found)
+    refuse(errors)
+    anew = _rotation.is_environment(plan.settings, plan.names)
+    result = {
+        **report(plan, found),
+        "changed": bool(plan.names),
+        "kept_secrets": kept,
+        "used_by": _rotation.used_by(plan.settings, [*plan.names, *kept]),
+        "proof": {},
+        "pending": resumed,
+    }
+    if anew and plan.names:
+        result["reload"] = "restart"
+    if not plan.names:
+        return {**result, "reload": "none"}
+    gateway = running_gateway(params, paths, account, found)
+    if gateway is None:
+        remedy = "Have site.yml bring it up, then run this again."
+        raise OpenClawError(
+            params["unit"], "it does not serve, so that nothing could be proven; nothing was changed", remedy
+        )
+    if check_mode:
+        return result
+    for path in (paths.settings, paths.secrets):
+        _store.sweep(path, account)
+    _store.sweep(paths.journal, _JOURNAL_OWNER)
+    result["reload"], result["proof"] = put_in_force(gateway, params, paths, account, found, plan, anew=anew)
+    settle(paths, account, note_of(plan, found.journal.get("validated_by", "")), plan.settings)
+    result["pending"] = False
+    result["notes"] += gateway.notes
+    if params["end_devices"]:
+        result["proof"] |= release.clear_devices()
+    return result
+
+
+def put_in_force(
+    gateway: _runtime.Gateway,
+    params: Params,
+    paths: Paths,
+    account: _store.Account | None,
+    found: Found,
+    plan: Plan,
+    *,
+    anew: bool,
+) -> tuple[str, dict[str, t.Any]]:
+    """Write the new values and prove them, or put the old ones back and fail; how the gateway took them, and the figures."""
+    credential = next((name for name in params["generate"] if name in plan.secrets), "")
+    old, new = found.secrets.get(credential), plan.secrets.get(credential)
+    unit = params["unit"] if os.geteuid() == 0 else None
+    watch = _rotation.Watch(f"http://127.0.0.1:{gateway.port}", unit, old=old if old != new else None, new=new)
+    try:
+        with watch.watching():
+            write(paths, account, found, plan, found.journal.get("validated_by", ""))
+            kind = gateway.take(
+                _store.dump(plan.settings), port=gateway.port, restart=False, timeout=params["timeout"], anew=anew
+            )
+            watch.prove()
+        return kind, watch.figures
+    except (_runtime.Rejected, _rotation.NotProven) as words:
+        serves = take_back(gateway, params, paths, account, watch, anew=anew)
+        shown = _settings.scrub(
+            str(words), known_values(found.secrets, found.settings) + known_values(plan.secrets, plan.settings)
+        )
+        ending = (
+            "and the gateway serves with it. Look at its log, then rotate again."
+            if serves
+            else f"but the gateway does not serve: see 'journalctl -u {params['unit']}'."
+        )
+        raise OpenClawError(
+            ", ".join(plan.names), f"not rotated: {shown}", f"What was there before is back, {ending}"
+        ) from None
+
+
+def take_back(
+    gateway: _runtime.Gateway,
+    params: Params,
+    paths: Paths,
+    account: _store.Account | None,
+    watch: _rotation.Watch,
+    *,
+    anew: bool,
+) -> bool:
+    """Put the old secrets back and in force, by a restart where it takes one; whether the gateway serves with them."""
+    restore(paths, account)
+    content = _store.read(paths.settings, account, SETTINGS_LIMIT) or b""
+    with contextlib.suppress(_runtime.Rejected):
+        gateway.take(content, port=gateway.port, restart=False, timeout=params["timeout"], anew=anew)
+        if watch.is_back():
+            return True
+    gateway.stop()
+    return gateway.start(params["timeout"]) and watch.is_back()
 
 
 def settle(paths: Paths, account: _store.Account | None, note: t.Mapping[str, t.Any], settings: Settings) -> None:

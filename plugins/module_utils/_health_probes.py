@@ -7,12 +7,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._text import parse_object, printable
 
 MASK = "********"
+# A call that needs the credential, and changes nothing.
+CALL = json.dumps({"tool": "sessions_list", "args": {"limit": 1}}).encode()
+# Seconds: OpenClaw delays a refusal by up to 5.
+REFUSAL_DELAY = 6.0
 
 # Letters of a text, and texts of a list, that a reason repeats.
 _SHORT = 80
@@ -126,7 +131,9 @@ def number(value: object) -> int | float | None:
 
 
 __all__ = (
+    "CALL",
     "MASK",
+    "REFUSAL_DELAY",
     "Probe",
     "answered",
     "error_type",

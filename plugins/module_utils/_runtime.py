@@ -92,6 +92,23 @@ class Release(t.NamedTuple):
             for warning in _list(answer.get("warnings"))
         ]
 
+    def clear_devices(self) -> dict[str, int]:
+        """End every paired device and every request to become one; how many there were, by the gateway's own word."""
+        program = os.path.join(self.path, "node_modules/openclaw/dist/index.js")
+        words = ["devices", "clear", "--yes", "--pending", "--json"]
+        done = self._run(["/usr/bin/node", program, *words], purpose="end its paired devices", OPENCLAW_NO_RESPAWN="1")
+        try:
+            answer = parse_object(done.stdout[done.stdout.index("{") :])
+        except ValueError as error:
+            said = printable((done.stderr or done.stdout).strip()[-500:])
+            raise OpenClawError(
+                "The paired devices",
+                f"could not be ended: {said}",
+                f"On the host, run 'openclaw {' '.join(words[:4])}'.",
+            ) from error
+        counted = {"devices_removed": "removedDevices", "device_requests_rejected": "rejectedPending"}
+        return {name: len(_list(answer.get(key))) for name, key in counted.items()}
+
     def _has_plugins(self) -> bool:
         """Whether plugins were added to the gateway, whose settings only its own state knows."""
         state = str(self.environment.get("OPENCLAW_STATE_DIR", ""))
@@ -108,7 +125,9 @@ class Release(t.NamedTuple):
             raise ValueError(printable(words.strip()))
         return parse_json(done.stdout)
 
-    def _run(self, argv: list[str], text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, argv: list[str], text: str = "", purpose: str = "judge the settings", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         identity: dict[str, t.Any] = {}
         if self.account is not None:
             identity = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
@@ -123,7 +142,7 @@ class Release(t.NamedTuple):
         try:
             return _bounded.run(argv, text, seconds=_RELEASE_SECONDS, limit=_RELEASE_SAYS, env=environment, **identity)
         except subprocess.TimeoutExpired as error:
-            reason = f"did not judge the settings within {_RELEASE_SECONDS} s"
+            reason = f"did not {purpose} within {_RELEASE_SECONDS} s"
             remedy = "Look at the load of the host, then at the plugins of the gateway."
             raise OpenClawError(f"OpenClaw {self.version}", reason, remedy) from error
 
@@ -171,17 +190,21 @@ class Gateway:
             time.sleep(0.5)
         return self.started() is not None
 
-    def take(self, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
+    def take(self, content: bytes, *, port: int, restart: bool, timeout: float, anew: bool = False) -> str:
         """Wait until the gateway has taken the settings that were just written.
 
         One that does not read its file, or that ``gateway.reload.mode: off`` keeps from acting on it, is restarted.
 
+        :param restart: whether it is expected to restart by itself.
+        :param anew: whether it has to be restarted in any case.
         :returns: ``hot`` or ``restart``, whichever it was.
         :raises Rejected: the gateway refused them, or does not come back with them.
         """
         begun = time.monotonic()
-        made_to_start = not self._reads(hashlib.sha256(content).hexdigest())
-        if made_to_start:
+        made_to_start = anew or not self._reads(hashlib.sha256(content).hexdigest())
+        if anew:
+            begun = self._make_start()
+        elif made_to_start:
             # Whatever made it deaf to its file, a start reads it: seen once, by a gateway that served all the while.
             self.notes.append(f"The gateway did not read its changed settings within {_READS_WITHIN} s: restarted.")
             begun = self._make_start()
@@ -229,8 +252,11 @@ class Gateway:
         """
         if self.started() is not None and self._settings_in_use() == hashlib.sha256(content).hexdigest():
             return False
-        subprocess.run(["systemctl", "stop", self.unit], capture_output=True, check=False)
+        self.stop()
         return True
+
+    def stop(self) -> None:
+        subprocess.run(["systemctl", "stop", self.unit], capture_output=True, check=False)
 
     def start(self, timeout: float) -> bool:
         """Start a stopped gateway; whether it serves."""

@@ -22,7 +22,7 @@ Params = t.Mapping[str, t.Any]
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 # A change of this key makes the gateway read its secrets again and changes nothing else (measured).
-_STAMP_PATH = ("secrets", "providers", _settings.SECRET_PROVIDER, "timeoutMs")
+STAMP_PATH = ("secrets", "providers", _settings.SECRET_PROVIDER, "timeoutMs")
 _STAMPS = (5000, 5001)
 
 
@@ -143,12 +143,12 @@ def planned_secrets(params: Params, found: Found) -> Secrets:
 
 def stamp(found: Found, *, renew: bool) -> Settings:
     """The key that changes whenever a secret does, so that the gateway reads its secrets again."""
-    now = _merge.lookup(found.settings, _STAMP_PATH)
+    now = _merge.lookup(found.settings, STAMP_PATH)
     # An attempt that was interrupted between secrets and settings has its stamp still to be written.
-    wanted = next((_merge.lookup(each, _STAMP_PATH) for each in reversed(unfinished(found.journal))), now)
+    wanted = next((_merge.lookup(each, STAMP_PATH) for each in reversed(unfinished(found.journal))), now)
     following = _STAMPS[1] if now == _STAMPS[0] else _STAMPS[0]
     value: t.Any = following if renew or wanted not in _STAMPS else wanted
-    for key in reversed(_STAMP_PATH):
+    for key in reversed(STAMP_PATH):
         value = {key: value}
     return t.cast(Settings, value)
 
@@ -208,4 +208,15 @@ def known_secrets(params: Params) -> list[str]:
     return known_values(params["secrets"], params["settings"])
 
 
-__all__ = ("Plan", "desired_settings", "known_secrets", "make_plan", "report", "unfinished")
+__all__ = (
+    "STAMP_PATH",
+    "Plan",
+    "desired_settings",
+    "known_secrets",
+    "known_values",
+    "make_plan",
+    "our_secrets",
+    "report",
+    "stamp",
+    "unfinished",
+)

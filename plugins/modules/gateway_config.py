@@ -40,11 +40,13 @@ options:
   state:
     description:
       - V(present) brings the settings in sync.
+      - V(rotated) gives the secrets in O(rotate) new values, and nothing else, while the gateway serves. Real calls then prove
+        that the gateway accepts its new token and refuses the old one; where they do not, the old values come back and the module fails.
       - V(confirmed) notes that a gateway that was started after an unconfirmed change works with it. Settings that its start has
         taken back, as OpenClaw does where they are much smaller than the last good ones, are written again, and the gateway takes them.
       - V(rolled_back) puts the previous settings and secrets back after an unconfirmed change.
     type: str
-    choices: [present, confirmed, rolled_back]
+    choices: [present, rotated, confirmed, rolled_back]
     default: present
   owner:
     description: The gateway's account. Where it does not exist yet, in check mode, nothing of it is looked at.
@@ -80,6 +82,19 @@ options:
     type: list
     elements: str
     default: []
+  rotate:
+    description:
+      - Names of secrets to rotate with O(state=rotated), V(all) for every one. The new value is that of O(secrets); one of O(generate)
+        that is not given is made. A secret for which there is no other value than the host's is kept, and told.
+    type: list
+    elements: str
+    default: []
+  end_devices:
+    description:
+      - Whether a rotation that was proven also ends every paired device and every request to become one, which have credentials
+        of their own. OpenClaw itself ends the connections that were opened with the old token.
+    type: bool
+    default: false
   environment_variables:
     description: The gateway's environment; C(OPENCLAW_STATE_DIR) is needed.
     type: dict
@@ -158,7 +173,30 @@ changed_secrets:
   description: The names of the secrets that changed, or would.
   type: list
   elements: str
-  returned: state is present
+  returned: state is present or rotated
+kept_secrets:
+  description: Why a secret that was to be rotated was not, by name.
+  type: dict
+  returned: state is rotated
+  sample: {TELEGRAM_TOKEN: the inventory gives no new value}
+used_by:
+  description: The settings that refer to each of these secrets, by name.
+  type: dict
+  returned: state is rotated
+  sample: {ANTHROPIC_API_KEY: [models.providers.anthropic.apiKey]}
+proof:
+  description:
+    - What real calls have shown, and figures of it. C(old_token_refused_after_ms) is from the begin of the writing to the call that
+      was refused; C(probes) were made every 50 ms meanwhile, and one is missed that is not answered well within 5 s.
+  type: dict
+  returned: state is rotated
+  sample:
+    token_accepted: true
+    old_token_refused: true
+    old_token_refused_after_ms: 870
+    probes: 31
+    probes_missed: 0
+    slowest_probe_ms: 12.1
 drift:
   description: Paths of ours that somebody had changed on the host.
   type: list
@@ -167,7 +205,7 @@ drift:
 reload:
   description: What the gateway did about the change, or would do, V(none), V(hot) or V(restart).
   type: str
-  returned: state is present
+  returned: state is present or rotated
 pending:
   description: Whether the change waits to be confirmed, as no running gateway has taken it yet, or O(hold) says so.
   type: bool
@@ -235,7 +273,7 @@ def main() -> None:
     module = ConfigModule(
         argument_spec=_apply.OPTIONS,
         supports_check_mode=True,
-        required_if=[("state", "present", ["release"])],
+        required_if=[("state", "present", ["release"]), ("state", "rotated", ["release", "rotate"])],
     )
     known = _apply.known_secrets(module.params)
     try:

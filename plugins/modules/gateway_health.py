@@ -268,7 +268,6 @@ figures:
 import dataclasses
 import errno
 import functools
-import json
 import os
 import secrets
 import time
@@ -286,6 +285,7 @@ from ansible_collections.clawops.openclaw.plugins.module_utils import _settings 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
 from ansible_collections.clawops.openclaw.plugins.module_utils import _tailnet as tailnet
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
+from ansible_collections.clawops.openclaw.plugins.module_utils._health_probes import CALL, REFUSAL_DELAY
 from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found import (
     SECRETS_LIMIT,
     SETTINGS_LIMIT,
@@ -294,9 +294,6 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._settings_found i
     read_journal,
 )
 
-# OpenClaw delays a refusal by up to 5 s.
-REFUSAL_DELAY = 6.0
-CALL = json.dumps({"tool": "sessions_list", "args": {"limit": 1}}).encode()
 CLIENT_ARGUMENTS = ("url", "timeout", "ca_path", "client_cert", "client_key", "server_name")
 REPAIR = "Run site.yml: it repairs the file from what was applied last, and keeps what is broken beside it."
 UNIT_PROPERTIES = "LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts"

@@ -49,6 +49,9 @@ class StandInRelease:
         self.seen.append(Path(candidate).read_bytes())
         return list(self.issues), list(self.warnings)
 
+    def clear_devices(self) -> dict[str, int]:
+        return {"devices_removed": 2, "device_requests_rejected": 1}
+
     def parse_json5(self, content: bytes) -> Any:
         """JSON with comments, which is as much of JSON5 as these tests need."""
         return _text.parse_json(re.sub(rb"//[^\n]*", b"", content))
@@ -64,7 +67,7 @@ class StandInGateway:
     secrets_path: ClassVar[str] = ""
 
     def __init__(self, **given: Any) -> None:
-        self.given = given
+        self.given, self.port = given, given["port"]
         self.notes: list[str] = []
 
     def note(self, event: str) -> None:
@@ -74,17 +77,20 @@ class StandInGateway:
     def settle_down(self, timeout: float) -> bool:
         return self.serves
 
-    def take(self, content: bytes, *, port: int, restart: bool, timeout: float) -> str:
+    def take(self, content: bytes, *, port: int, restart: bool, timeout: float, anew: bool = False) -> str:
         assert content == Path(self.given["settings_path"]).read_bytes()
         self.note("take")
         if self.refuses:
             raise _runtime.Rejected(self.refuses)
         self.notes.append("what the operator should know")
-        return "restart" if restart else "hot"
+        return "restart" if restart or anew else "hot"
 
     def stop_unless_serving(self, content: bytes) -> bool:
-        self.note("stop")
+        self.stop()
         return True
+
+    def stop(self) -> None:
+        self.note("stop")
 
     def start(self, timeout: float) -> bool:
         self.note("start")
@@ -121,6 +127,8 @@ class Host:
             "secrets_path": str(self.secrets),
             "journal_path": str(self.journal),
             "generate": [],
+            "rotate": [],
+            "end_devices": False,
             "environment_variables": {"OPENCLAW_STATE_DIR": str(self.root / "state")},
             "release": str(self.root / "releases" / "2026.9.6"),
             "unit": "clawops-stand-in.service",
