@@ -30,6 +30,8 @@ WITHOUT_E2E = ("common", "nodejs")
 OF_THE_LAB = ("lab",)
 # Files of a role beside the one that has its name: all of them `full`.
 RARE = {"gateway": ("attacks", "bad_input", "faults", "hosts", "operations", "repair")}
+# Files of a role beside that one of which `make test` runs a part: each about a playbook of its own.
+OF_PLAYBOOKS = {"gateway": ("rotate",)}
 # What a role has, by the beginning of the path; {} is its name.
 OF_A_ROLE = (
     "roles/{}/",
@@ -72,7 +74,7 @@ def files() -> list[str]:
 
 def files_of(role: str) -> list[str]:
     """The role's files of end-to-end tests."""
-    return [name for name in files() if name == role or name in RARE.get(role, ())]
+    return [name for name in files() if name in (role, *RARE.get(role, ()), *OF_PLAYBOOKS.get(role, ()))]
 
 
 def needs(scenario: str) -> list[str]:

@@ -536,7 +536,7 @@ def rotate(params: Params, paths: Paths, account: _store.Account | None, *, chec
     settle(paths, account, note_of(plan, found.journal.get("validated_by", "")), plan.settings)
     result["pending"] = False
     result["notes"] += gateway.notes
-    if params["end_devices"]:
+    if params["end_devices"] and not {*plan.names}.isdisjoint(params["generate"]):
         result["proof"] |= release.clear_devices()
     return result
 

@@ -15,7 +15,7 @@ import http.server
 import json
 import re
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 
 def text_of(content: Any) -> str:
@@ -40,9 +40,17 @@ def answer(messages: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions; GET /keys tells the keys that it was asked with, the latest last."""
+
+    keys: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(self.keys).encode())
 
     def do_POST(self) -> None:
+        self.keys.append(self.headers.get("Authorization", ""))
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         message = answer(request["messages"])
         ending = "tool_calls" if "tool_calls" in message else "stop"

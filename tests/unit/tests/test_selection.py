@@ -14,7 +14,7 @@ from ansible_collections.clawops.openclaw.tests import selection
 from ansible_collections.clawops.openclaw.tests.selection import Selection, selected
 
 EVERYTHING = Selection(selection.scenarios(), selection.files())
-GATEWAY = ["attacks", "bad_input", "faults", "gateway", "hosts", "operations", "repair"]
+GATEWAY = ["attacks", "bad_input", "faults", "gateway", "hosts", "operations", "repair", "rotate"]
 
 BUILT_ON_IT = ["backup", "mtls", "secrets", "site", "tuning"]
 

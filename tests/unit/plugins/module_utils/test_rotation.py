@@ -216,6 +216,8 @@ def test_a_variable_of_a_process_needs_a_restart_and_that_is_said(serving: Host)
 def test_paired_devices_are_ended_where_that_is_asked_for(serving: Host) -> None:
     result = rotate(serving, TOKEN, secrets=NEW, end_devices=True)
     assert result["proof"] == {**FIGURES, "devices_removed": 2, "device_requests_rejected": 1}
+    # They have nothing to do with the key of a provider.
+    assert rotate(serving, KEY, secrets={**NEW, KEY: "k" * 20}, end_devices=True)["proof"] == FIGURES
 
 
 def test_a_key_of_somebody_elses_in_the_settings_stays(serving: Host) -> None:
