@@ -520,6 +520,9 @@ def rotate(params: Params, paths: Paths, account: _store.Account | None, *, chec
     if anew and plan.names:
         result["reload"] = "restart"
     if not plan.names:
+        if not resumed and not check_mode:
+            # Of a rotation that was broken off when all was done but this.
+            _store.remove(paths.previous_secrets, account)
         return {**result, "reload": "none"}
     gateway = running_gateway(params, paths, account, found)
     if gateway is None:
@@ -564,6 +567,11 @@ def put_in_force(
             )
             watch.prove()
         return kind, watch.figures
+    except OSError:
+        # A full disk: the gateway goes on with the old values, and so must whoever reads them from the file.
+        with contextlib.suppress(OSError):
+            restore(paths, account)
+        raise
     except (_runtime.Rejected, _rotation.NotProven) as words:
         serves = take_back(gateway, params, paths, account, watch, anew=anew)
         shown = _settings.scrub(

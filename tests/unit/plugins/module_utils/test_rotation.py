@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils import _rotation, _settings
+from ansible_collections.clawops.openclaw.plugins.module_utils import _rotation, _settings, _store
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -201,6 +201,21 @@ def test_what_the_gateway_refuses_is_taken_back(serving: Host) -> None:
     assert [event for event, _, _ in serving.gateway.seen] == ["take", "take", "stop", "start"]
 
 
+def test_a_disk_that_is_full_half_way_leaves_the_old_values(serving: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, before = _store.write, serving.read()
+
+    def full(path: str, *arguments: Any, **options: Any) -> None:
+        if path == str(serving.settings) and serving.read(serving.secrets) != OLD:
+            raise OSError(28, "No space left on device", path)
+        write(path, *arguments, **options)
+
+    monkeypatch.setattr(_store, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        rotate(serving, TOKEN, secrets=NEW)
+    assert (serving.read(serving.secrets), serving.read()) == (OLD, before)
+    assert rotate(serving, TOKEN, check_mode=True, secrets=NEW)["changed_secrets"] == [TOKEN]
+
+
 def test_a_variable_of_a_process_needs_a_restart_and_that_is_said(serving: Host) -> None:
     servers = {"tool": {"env": {"ACME": _settings.secret_ref(KEY)}}}
     settings = {**SETTINGS, "plugins": {"entries": {"acpx": {"config": {"mcpServers": servers}}}}}
@@ -247,7 +262,7 @@ def test_a_rotation_that_is_killed_is_finished_by_the_next_run(
             serving.run(settings=SETTINGS, secrets=given, generate=[TOKEN])
         assert serving.read(serving.secrets) == given, n
         assert "pending" not in serving.read(serving.journal), n
-        assert not list(serving.root.rglob("*.previous-secrets")), n
+        assert not list(serving.root.rglob("secrets.json.previous")), n
         if not came_that_far:
             assert n > 3, "nothing was ever written"
             return
