@@ -97,17 +97,14 @@ class Release(t.NamedTuple):
         program = os.path.join(self.path, "node_modules/openclaw/dist/index.js")
         words = ["devices", "clear", "--yes", "--pending", "--json"]
         done = self._run(["/usr/bin/node", program, *words], purpose="end its paired devices", OPENCLAW_NO_RESPAWN="1")
+        counted = {"devices_removed": "removedDevices", "device_requests_rejected": "rejectedPending"}
         try:
             answer = parse_object(done.stdout[done.stdout.index("{") :])
-        except ValueError as error:
+            return {name: len(list(answer[key])) for name, key in counted.items()}
+        except (ValueError, KeyError, TypeError) as error:
             said = printable((done.stderr or done.stdout).strip()[-500:])
-            raise OpenClawError(
-                "The paired devices",
-                f"could not be ended: {said}",
-                f"On the host, run 'openclaw {' '.join(words[:4])}'.",
-            ) from error
-        counted = {"devices_removed": "removedDevices", "device_requests_rejected": "rejectedPending"}
-        return {name: len(_list(answer.get(key))) for name, key in counted.items()}
+            remedy = f"The token is rotated and proven all the same. On the host, run 'openclaw {' '.join(words[:4])}'."
+            raise OpenClawError("The paired devices", f"could not be ended: {said}", remedy) from error
 
     def _has_plugins(self) -> bool:
         """Whether plugins were added to the gateway, whose settings only its own state knows."""

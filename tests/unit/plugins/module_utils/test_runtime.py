@@ -316,6 +316,15 @@ def test_a_gateway_that_does_not_read_its_file_is_restarted_and_that_is_told(sta
     assert gateway.notes == ["The gateway did not read its changed settings within 30 s: restarted."]
 
 
+def test_a_gateway_that_has_to_be_restarted_is_and_is_not_asked_first(stand_in: StandIn, clock: Clock) -> None:
+    made_to_start(stand_in, clock, 0)
+    gateway = stand_in.gateway()
+    assert gateway.take(NEW, port=stand_in.port, restart=False, timeout=60, anew=True) == "restart"
+    assert 10 <= clock.now - 1000 < 12
+    assert stand_in.systemctl_calls()[0] == RESTARTED
+    assert gateway.notes == []
+
+
 def test_a_gateway_that_reads_its_file_and_must_not_act_on_it_is_restarted(stand_in: StandIn, clock: Clock) -> None:
     clock.at(0.6, lambda: stand_in.log(EVALUATING), lambda: stand_in.accept(NEW))
     # The log may be written later than the database.
@@ -582,6 +591,31 @@ def test_a_release_that_cannot_judge_is_an_error_with_its_words(release: Path) -
         OpenClawError, match=r"OpenClaw 2026\.9\.6: could not judge the settings: out of memory\. Check"
     ):
         validate(release, "out of memory")
+
+
+@pytest.mark.parametrize(
+    ("answer", "devices"),
+    [
+        pytest.param('{"removedDevices": [{}, {}], "rejectedPending": [{}]}', (2, 1), id="some"),
+        pytest.param('a banner\n{"removedDevices": [], "rejectedPending": []}', (0, 0), id="none"),
+    ],
+)
+def test_paired_devices_are_ended_and_counted(release: Path, answer: str, devices: tuple[int, int]) -> None:
+    candidate = release.parent / "candidate.json"
+    candidate.write_text(answer)
+    ended = _runtime.Release(str(release), None, {"OPENCLAW_CONFIG_PATH": str(candidate)}).clear_devices()
+    assert (ended["devices_removed"], ended["device_requests_rejected"]) == devices
+    assert Seen(release / "node_modules/openclaw/dist/seen").words == "devices clear --yes --pending --json"
+
+
+@pytest.mark.parametrize(
+    "answer", ["unauthorized", '{"error": "unauthorized"}', '{"removedDevices": 5, "rejectedPending": 5}']
+)
+def test_devices_that_could_not_be_ended_are_an_error_that_says_how(release: Path, answer: str) -> None:
+    candidate = release.parent / "candidate.json"
+    candidate.write_text(answer)
+    with pytest.raises(OpenClawError, match=r"could not be ended: .*'openclaw devices clear --yes --pending'"):
+        _runtime.Release(str(release), None, {"OPENCLAW_CONFIG_PATH": str(candidate)}).clear_devices()
 
 
 def test_the_program_gets_the_gateways_environment_and_nothing_of_ours(
