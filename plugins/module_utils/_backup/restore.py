@@ -13,6 +13,7 @@ put back by the next ``fetch``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -329,8 +330,10 @@ def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
     note = read_note(settings)
     if not note or note["placed"]:
         raise OpenClawError(settings.restoring, "nothing was fetched", "Run restore.yml.")
-    work, aside = settings.restoring, f"{settings.home}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    note |= {"placed": True, "aside": aside, "etc": [], "stay": []}
+    work, now = settings.restoring, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    # What is root's does not go into a directory of the account's, where a link may wait for it.
+    aside, former = f"{settings.home}.before-{now}", f"{settings.home}.etc-before-{now}"
+    note |= {"placed": True, "aside": aside, "former": former, "etc": [], "stay": []}
     write_note(settings, note)
     move(settings.home, aside)
     new = os.path.join(work, "home")
@@ -344,7 +347,7 @@ def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
         if os.path.lexists(os.path.join(saved, name)):
             note["etc"].append(name)
             write_note(settings, note)
-            replace(os.path.join(saved, name), os.path.join(settings.etc, name), os.path.join(aside, ".etc", name))
+            replace(os.path.join(saved, name), os.path.join(settings.etc, name), os.path.join(former, name))
     own_secrets(settings)
     return {"aside": aside}
 
@@ -384,27 +387,34 @@ def own_secrets(settings: Settings) -> None:
         os.chown(folder, account.uid, account.gid)
 
 
-def back(settings: Settings) -> bool:
-    """Put back what was there before ``place``; whether there was anything to put back."""
+def back(settings: Settings, *, keep: bool = False) -> bool:
+    """Put back what was there before ``place``; whether there was anything to put back.
+
+    :param keep: the data that goes, too: a gateway may have served with it since.
+    """
     note = read_note(settings)
     if not note or not note["placed"]:
         return False
     work, aside = settings.restoring, note["aside"]
     for name in reversed(note["etc"]):
-        former, path = os.path.join(aside, ".etc", name), os.path.join(settings.etc, name)
+        former, path = os.path.join(note["former"], name), os.path.join(settings.etc, name)
         if os.path.lexists(former):
             archive.clear(path)
             move(former, path)
     if os.path.lexists(aside):
         new = os.path.join(work, "home")
-        if os.path.lexists(settings.home):
+        # First of all what was lent to the new directory, wherever that got to: somebody may have made another one since.
+        for name, lender in ((name, lender) for name in note["stay"] for lender in (new, settings.home)):
+            if os.path.lexists(os.path.join(lender, name)) and not os.path.lexists(os.path.join(aside, name)):
+                move(os.path.join(lender, name), os.path.join(aside, name))
+        if os.path.lexists(settings.home) and keep and not os.path.lexists(new):
+            now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            move(settings.home, f"{settings.home}.interrupted-{now}")
+        elif os.path.lexists(settings.home):
             archive.clear(new)
             move(settings.home, new)
-        for name in note["stay"]:
-            if not os.path.lexists(os.path.join(aside, name)):
-                move(os.path.join(new, name), os.path.join(aside, name))
-        archive.clear(os.path.join(aside, ".etc"))
         move(aside, settings.home)
+    archive.clear(note["former"])
     write_note(settings, {**note, "placed": False, "etc": [], "stay": []})
     return True
 
@@ -416,9 +426,25 @@ def done(settings: Settings) -> None:
 
 
 def undo_unfinished(settings: Settings) -> None:
-    """Put back what a restore has exchanged that was interrupted before it was proven."""
-    if back(settings):
+    """Put back what a restore has exchanged that was interrupted before it was proven.
+
+    Its gateway may have served since: it is stopped, as it would go on writing to what is taken away, and what it has
+    written stays beside the data.
+    """
+    if read_note(settings).get("placed"):
+        systemctl(settings, "stop")
+        back(settings, keep=True)
         archive.clear(settings.restoring)
+        # Until the data has come it serves as before.
+        systemctl(settings, "start")
+
+
+def systemctl(settings: Settings, verb: str) -> None:
+    """Stop or start the gateway, which may take as long as its turns."""
+    done = _bounded.run(["systemctl", verb, settings.unit], "", seconds=600, limit=4096)
+    if done.returncode != 0:
+        remedy = f"Run 'systemctl {verb} {settings.unit}', then restore.yml again."
+        raise OpenClawError(settings.unit, f"systemctl {verb} failed: {printable(done.stderr.strip())}", remedy)
 
 
 def move(source: str, target: str) -> None:
@@ -427,16 +453,22 @@ def move(source: str, target: str) -> None:
         os.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
-            raise OpenClawError(
-                source, f"cannot be moved to {target}: {error.strerror}", "Nothing was changed."
-            ) from None
+            remedy = "Correct it, unmount what is mounted there, then run restore.yml again: it puts back what was there."
+            raise OpenClawError(source, f"cannot be moved to {target}: {error.strerror}", remedy) from None
         archive.clear(f"{target}.part")
         copied = _bounded.run(["cp", "-a", "--", source, f"{target}.part"], "", seconds=3600, limit=4096)
         if copied.returncode != 0:
             archive.clear(f"{target}.part")
             words = printable(copied.stderr.strip())
             raise OpenClawError(source, f"cannot be copied: {words}", "Free some space, then run again.") from None
+        os.sync()
         os.rename(f"{target}.part", target)
+        # Gone at once, where it can be: half of it would be taken for the whole by a run that finds both names.
+        gone = f"{source}.gone"
+        with contextlib.suppress(OSError):
+            archive.clear(gone)
+            os.rename(source, gone)
+        archive.clear(gone)
         archive.clear(source)
 
 

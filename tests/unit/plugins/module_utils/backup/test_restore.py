@@ -89,6 +89,11 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restore, "systemctl", lambda settings, verb: None, raising=False)
+
+
 def test_data_is_exchanged_and_the_former_is_kept_beside_it(host):
     host.fetched()
     aside = restore.place(host.settings, secrets=False)["aside"]
@@ -114,6 +119,81 @@ def test_what_was_exchanged_is_put_back_whole(host, workspace, secrets):
     assert host.seen() == NOW
     assert [path.name for path in host.home.parent.iterdir() if "before" in path.name] == []
     assert restore.back(host.settings) is False
+
+
+def test_a_link_of_the_accounts_is_not_where_secrets_and_certificates_are_kept_meanwhile(host):
+    """The account may have a link in its directory, and a backup that holds the same name, which therefore stays."""
+    elsewhere = host.root / "elsewhere"
+    elsewhere.mkdir()
+    host.fetched()
+    (host.home / ".etc").symlink_to(elsewhere)
+    (Path(host.settings.restoring) / "home/.etc").mkdir()
+    restore.place(host.settings, secrets=True)
+    assert list(elsewhere.iterdir()) == []
+    # Nor is what the account has put there brought back.
+    (elsewhere / "mtls").mkdir()
+    (elsewhere / "mtls/one").write_text("forged")
+    restore.back(host.settings)
+    assert host.seen() == NOW
+
+
+def test_what_was_lent_to_the_new_directory_survives_another_one_in_its_place(host, monkeypatch):
+    """As when the host is started anew in the middle, and something makes the account's directory again."""
+    host.fetched()
+    moves = restore.move
+    with monkeypatch.context() as patched:
+
+        def cut(source, target):
+            if target == host.settings.home:
+                raise Cut
+            moves(source, target)
+
+        patched.setattr(restore, "move", cut)
+        with pytest.raises(Cut):
+            restore.place(host.settings, secrets=False)
+    (host.home / "workspace").mkdir(parents=True)
+    restore.undo_unfinished(host.settings)
+    assert host.seen() == NOW
+
+
+def test_what_a_gateway_has_written_since_an_interrupted_restore_is_kept(host, monkeypatch):
+    said = []
+    monkeypatch.setattr(restore, "systemctl", lambda settings, verb: said.append((verb, host.seen()["state"])))
+    host.fetched()
+    restore.place(host.settings, secrets=False)
+    (host.home / "state/db").write_text("since")
+    restore.undo_unfinished(host.settings)
+    assert host.seen() == NOW
+    kept = [path for path in host.home.parent.iterdir() if "interrupted" in path.name]
+    assert (kept[0] / "state/db").read_text() == "since"
+    # It is not running while its data goes.
+    assert said == [("stop", "since"), ("start", "now")]
+
+
+def test_half_a_copy_of_what_cannot_be_renamed_is_not_taken_for_the_whole(host, monkeypatch):
+    """Another file system: what is removed after it was copied is not put back over the copy."""
+    host.fetched()
+    restore.place(host.settings, secrets=True)
+    rename, clear = os.rename, archive.clear
+
+    def other(source, target):
+        if str(source).startswith(str(host.etc)) != str(target).startswith(str(host.etc)):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    def torn(path):
+        if "etc-before" in path and "secrets" in path and os.path.lexists(path):
+            clear(os.path.join(path, "one"))
+            raise Cut
+        clear(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rename", other)
+        patched.setattr(archive, "clear", torn)
+        with pytest.raises(Cut):
+            restore.back(host.settings)
+    restore.undo_unfinished(host.settings)
+    assert host.seen() == NOW
 
 
 class Cut(Exception):
