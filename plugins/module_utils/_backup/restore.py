@@ -344,10 +344,17 @@ def place(settings: Settings, *, secrets: bool) -> dict[str, t.Any]:
     move(new, settings.home)
     saved = os.path.join(note["root"], backup.HOST, settings.etc.lstrip("/"))
     for name in (*APPLIED, *(KEPT if secrets else ())):
+        path = os.path.join(settings.etc, name)
+        if name in APPLIED and os.path.isfile(path) and not os.path.lexists(os.path.join(saved, name)):
+            # An archive has none. What this restore applies must not be noted of the former settings, should they return.
+            os.makedirs(former, 0o700, exist_ok=True)
+            shutil.copy2(path, os.path.join(former, name), follow_symlinks=False)
+            note["etc"].append(name)
+            write_note(settings, note)
         if os.path.lexists(os.path.join(saved, name)):
             note["etc"].append(name)
             write_note(settings, note)
-            replace(os.path.join(saved, name), os.path.join(settings.etc, name), os.path.join(former, name))
+            replace(os.path.join(saved, name), path, os.path.join(former, name))
     own_secrets(settings)
     return {"aside": aside}
 

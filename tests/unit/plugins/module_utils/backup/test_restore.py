@@ -196,6 +196,16 @@ def test_half_a_copy_of_what_cannot_be_renamed_is_not_taken_for_the_whole(host, 
     assert host.seen() == NOW
 
 
+def test_what_was_applied_to_the_former_settings_is_known_again_when_they_return(host):
+    """An archive of somewhere else has no such note, and the roles write one for its settings."""
+    host.fetched()
+    (Path(host.settings.restoring) / "root" / backup.HOST / str(host.etc).lstrip("/") / "applied.json").unlink()
+    restore.place(host.settings, secrets=False)
+    (host.etc / "applied.json").write_text("to those of the archive")
+    restore.back(host.settings)
+    assert host.seen() == NOW
+
+
 class Cut(Exception):
     """Where the power went."""
 
