@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import gzip
 import hashlib
 import itertools
 import json
 import os
 import stat
+import subprocess
 import tarfile
 import typing as t
+import zlib
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded
 from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
@@ -36,6 +39,12 @@ _MOST_ENTRIES = 2_000_000
 _LONGEST_PATH = 4096
 _MOST_WORDS = 8 << 20
 _FREE_MB = 512
+_FREE_FILES = 10_000
+# Bytes of all names together, and of what describes one entry: both are kept in memory.
+_MOST_NAMES = 256 << 20
+_LONGEST_HEADER = 4 << 20
+# What a directory takes on the disk.
+_DIRECTORY = 4096
 
 
 class Contents(t.NamedTuple):
@@ -53,9 +62,13 @@ def clear(path: str) -> None:
     """Remove a tree, however deep it is and whoever it belongs to. No link in it is followed."""
     if not os.path.lexists(path):
         return
-    done = _bounded.run(["rm", "-rf", "--one-file-system", "--", path], "", seconds=600, limit=4096)
-    if done.returncode != 0 or os.path.lexists(path):
-        raise OpenClawError(path, f"cannot be removed: {printable(done.stderr)}", f"Remove it: rm -rf {path}")
+    try:
+        done = _bounded.run(["rm", "-rf", "--one-file-system", "--", path], "", seconds=600, limit=4096)
+        words = done.stderr if done.returncode != 0 or os.path.lexists(path) else ""
+    except subprocess.TimeoutExpired as expired:
+        words = f"it has not ended within {expired.timeout:.0f} s"
+    if words or os.path.lexists(path):
+        raise OpenClawError(path, f"cannot be removed: {printable(words)}", f"Remove it: rm -rf {path}")
 
 
 def make(settings: Settings, seconds: float, *, workspaces: bool) -> int:
@@ -96,20 +109,28 @@ def _open_plain(path: str) -> int:
     raise OpenClawError(path, "it is no plain file", "Try again.")
 
 
-def unpack(handle: int, folder: str, *, max_mb: int, excludes: t.Sequence[str] = (), state: str = "") -> Contents:
+def unpack(
+    handle: int, folder: str, *, max_mb: int, excludes: t.Sequence[str] = (), state: str = "", home: str = ""
+) -> Contents:
     """Make of an archive what it holds, below a folder that is there and empty.
 
     :param handle: a descriptor, which is closed.
     :param max_mb: MiB that it may take.
-    :param excludes: patterns of names of files and directories that are left out of everything but the state.
-    :param state: the former path of the state.
+    :param excludes: patterns of names of files and directories that are left out of workspaces.
+    :param state: the former path of the state, and that of the account's directory.
     :raises OpenClawError: it is damaged, too large, or names a place outside the folder.
     """
     subject = "the archive"
     try:
-        with os.fdopen(handle, "rb") as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
-            found = _Unpacking(folder, max_mb << 20, excludes, f"{PAYLOAD}{state}/").run(tar)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        with os.fdopen(handle, "rb") as file, gzip.open(file, "rb") as plain:
+            metered = _Metered(t.cast(t.BinaryIO, plain))
+            with tarfile.open(fileobj=t.cast(t.BinaryIO, metered), mode="r|", bufsize=_PIECE >> 4) as tar:
+                found = _Unpacking(folder, max_mb << 20, excludes, state, home).run(tar, metered)
+            # The checksum of all of it is at its end.
+            metered.left = _LONGEST_HEADER
+            while metered.read(_PIECE):
+                pass
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError) as error:
         remedy = "Make another one; this one was damaged while it was written or carried."
         raise OpenClawError(subject, f"it cannot be unpacked: {error}", remedy) from None
     except OSError as error:
@@ -126,25 +147,44 @@ def unpack(handle: int, folder: str, *, max_mb: int, excludes: t.Sequence[str] =
     return found._replace(manifest=manifest)
 
 
+class _Metered:
+    """A stream that gives no more than it was told to: what describes an entry is taken into memory, however long it is."""
+
+    def __init__(self, file: t.BinaryIO) -> None:
+        self.file, self.left = file, _LONGEST_HEADER
+
+    def read(self, size: int) -> bytes:
+        piece = self.file.read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise tarfile.ReadError("the description of an entry is too long")
+        return piece
+
+
 class _Unpacking:
     """One archive on its way into a folder."""
 
-    def __init__(self, folder: str, limit: int, excludes: t.Sequence[str], kept: str) -> None:
-        self.folder, self.limit, self.excludes, self.kept = folder, limit, excludes, kept
+    def __init__(self, folder: str, limit: int, excludes: t.Sequence[str], state: str, home: str) -> None:
+        self.folder, self.limit, self.excludes = folder, limit, excludes
+        self.state, self.homes = f"{PAYLOAD}{state}/", (f"{PAYLOAD}{home}/", f"{PAYLOAD}/")
         self.digests: dict[str, str] = {}
         self.links: list[tuple[str, str]] = []
-        self.size = self.entries = self.left_out = 0
+        self.size = self.taken = self.entries = self.left_out = self.names = 0
 
-    def run(self, tar: tarfile.TarFile) -> Contents:
+    def run(self, tar: tarfile.TarFile, metered: _Metered) -> Contents:
         for member in tar:
+            # It keeps them all otherwise.
+            tar.members.clear()  # type: ignore[attr-defined]
+            metered.left = _LONGEST_HEADER + (0 if member.issparse() else max(0, member.size))
             self.entries += 1
-            if self.entries > _MOST_ENTRIES:
+            self.names += len(member.name) + len(member.linkname)
+            if self.entries > _MOST_ENTRIES or self.names > _MOST_NAMES:
                 raise OpenClawError("the archive", f"it has more than {_MOST_ENTRIES} entries", "Exclude some.")
             place = self.place(member.name)
             if not place or self.is_excluded(place):
                 continue
             if member.isdir():
-                os.makedirs(os.path.join(self.folder, place), 0o700, exist_ok=True)
+                self.make_folder(place)
             elif member.isreg() and not member.issparse():
                 self.write(tar, member, place)
             elif member.issym():
@@ -153,7 +193,7 @@ class _Unpacking:
                 self.left_out += 1
         for place, target in self.links:
             path = os.path.join(self.folder, place)
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            self.make_folder(os.path.dirname(place))
             if not os.path.lexists(path):
                 os.symlink(target, path)
         return Contents({}, self.digests, self.size, self.left_out)
@@ -166,19 +206,41 @@ class _Unpacking:
         return "/".join(parts[1:])
 
     def is_excluded(self, place: str) -> bool:
-        if place.startswith(self.kept):
+        """Whether a pattern leaves it out: by what it is called in a workspace, not by where that lies."""
+        home = next((home for home in self.homes if place.startswith(home)), None)
+        if place.startswith(self.state) or home is None:
             return False
-        return any(fnmatch.fnmatchcase(part, pattern) for part in place.split("/") for pattern in self.excludes)
+        parts = place.removeprefix(home).split("/")[1:]
+        return any(fnmatch.fnmatchcase(part, pattern) for part in parts for pattern in self.excludes)
+
+    def make_folder(self, place: str) -> None:
+        """Make a directory and those above it, each of which takes room on the disk."""
+        path = self.folder
+        for part in place.split("/"):
+            path = os.path.join(path, part)
+            try:
+                os.mkdir(path, 0o700)
+            except FileExistsError:
+                if os.path.isdir(path):
+                    continue
+                raise
+            self.take(_DIRECTORY)
+            self.keep_space()
+
+    def take(self, size: int) -> None:
+        self.taken += size
+        if self.taken > self.limit:
+            reason = f"it holds more than {self.limit >> 20} MiB"
+            raise OpenClawError("the archive", reason, "Raise backup_max_mb, or exclude what is not needed.")
 
     def write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> None:
         source = tar.extractfile(member)
         if source is None:
             raise tarfile.ReadError("an entry has no content")
-        if self.size + member.size > self.limit:
-            reason = f"it holds more than {self.limit >> 20} MiB"
-            raise OpenClawError("the archive", reason, "Raise backup_max_mb, or exclude what is not needed.")
+        self.take(max(0, member.size))
         path, digest = os.path.join(self.folder, place), hashlib.sha256()
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        self.make_folder(os.path.dirname(place))
+        self.keep_space()
         # An entry of the same name comes after this one, if there is one.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -196,22 +258,22 @@ class _Unpacking:
     def keep_space(self) -> None:
         """Leave the gateway what it needs to write to."""
         free = os.statvfs(self.folder)
-        if free.f_bavail * free.f_frsize < _FREE_MB << 20:
-            reason = f"fewer than {_FREE_MB} MiB are free in {self.folder}"
+        if free.f_bavail * free.f_frsize < _FREE_MB << 20 or (free.f_files and free.f_favail < _FREE_FILES):
+            reason = f"fewer than {_FREE_MB} MiB, or names for {_FREE_FILES} files, are free in {self.folder}"
             raise OpenClawError("the disk", reason, "Free some space; the gateway needs the rest for itself.")
 
 
 def plugins(settings: Settings, seconds: float) -> list[dict[str, str]]:
     """Name, version and origin of the plugins, as the release lists them; empty where it does not in time."""
-    done = _bounded.run([settings.command, "plugins", "list", "--json"], "", seconds=seconds, limit=_MOST_WORDS)
     try:
+        done = _bounded.run([settings.command, "plugins", "list", "--json"], "", seconds=seconds, limit=_MOST_WORDS)
         listed = parse_json(done.stdout)
         rows = listed["plugins"] if isinstance(listed, dict) else listed
         keys = ("id", "name", "version", "origin", "enabled")
         return [
-            {key: printable(row[key]) for key in keys if key in row} for row in rows if row.get("origin") != "bundled"
+            {key: printable(row[key]) for key in keys if key in row} for row in rows if row.get("origin") != "bundled" and "id" in row
         ]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (subprocess.TimeoutExpired, ValueError, TypeError, KeyError, AttributeError):
         return []
 
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import tarfile
+import tracemalloc
 import typing as t
 from pathlib import Path
 
@@ -119,6 +121,77 @@ def test_patterns_leave_out_names_of_workspaces_and_nothing_of_the_state(tmp_pat
     handle = made(tmp_path, *(Entry(below(name), b"x") for name in names))
     found = archive.unpack(handle, str(folder), max_mb=1, excludes=["node_modules"], state=STATE)
     assert sorted(found.digests) == ["manifest.json", f"payload/posix{STATE}/node_modules/c", "payload/posix/w/keep/b"]
+
+
+def test_patterns_leave_nothing_out_for_where_a_workspace_lies(tmp_path, folder):
+    """As 'lib' of /var/lib, which would take the settings and every workspace with it."""
+    home = "/var/lib/openclaw/main"
+    names = [f"{home}/openclaw.json", f"{home}/workspace/a.json", f"{home}/workspace/lib/b", f"{home}/workspace/src/c"]
+    handle = made(tmp_path, *(Entry(below(name), b"x") for name in names))
+    found = archive.unpack(handle, str(folder), max_mb=1, excludes=["lib", "*.json"], state=STATE, home=home)
+    kept = [f"payload/posix{home}/openclaw.json", f"payload/posix{home}/workspace/src/c"]
+    assert sorted(found.digests) == ["manifest.json", *kept]
+
+
+def bomb(tmp_path: Path, kind: bytes, size: int) -> int:
+    """An archive with an entry whose description is as long as asked for."""
+    path = tmp_path / "bomb.tar.gz"
+    info = tarfile.TarInfo(f"{ROOT}/x")
+    info.type, info.size = kind, size
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(size >> 20):
+            file.write(b"a" * (1 << 20))
+    return os.open(path, os.O_RDONLY)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_the_description_of_an_entry_does_not_take_the_memory(tmp_path, folder, kind):
+    handle = bomb(tmp_path, kind, 64 << 20)
+    tracemalloc.start()
+    with pytest.raises(OpenClawError, match="the description of an entry is too long"):
+        archive.unpack(handle, str(folder), max_mb=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+def test_entries_are_not_all_kept_in_memory(tmp_path, folder, monkeypatch):
+    seen = []
+    opened = tarfile.open
+
+    def spied(*words, **options):
+        seen.append(opened(*words, **options))
+        return seen[-1]
+
+    handle = made(tmp_path, *(Entry(below(f"/{number}"), b"x") for number in range(50)))
+    monkeypatch.setattr("tarfile.open", spied)
+    archive.unpack(handle, str(folder), max_mb=1)
+    assert len(seen[0].members) < 3
+
+
+def test_directories_count_as_what_they_take_on_the_disk(tmp_path, folder):
+    """A million of them are some kilobytes of an archive."""
+    deep = [Entry(below(f"/{number}/{'a/' * 100}"), type=tarfile.DIRTYPE) for number in range(10)]
+    with pytest.raises(OpenClawError, match="more than 1 MiB"):
+        archive.unpack(made(tmp_path, *deep), str(folder), max_mb=1)
+
+
+def test_the_names_of_an_archive_do_not_take_the_memory(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(archive, "_MOST_NAMES", 1000)
+    links = [Entry(below(f"/{number}"), type=tarfile.SYMTYPE, link="x" * 200) for number in range(10)]
+    with pytest.raises(OpenClawError, match="more than"):
+        archive.unpack(made(tmp_path, *links), str(folder), max_mb=1)
+
+
+def test_an_archive_that_was_cut_or_changed_after_its_last_entry_is_damaged(tmp_path, folder):
+    handle = made(tmp_path, Entry(below("/a"), b"x"))
+    os.close(handle)
+    path = tmp_path / "made.tar.gz"
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + bytes(4) + content[-4:])
+    with pytest.raises(OpenClawError, match="cannot be unpacked"):
+        archive.unpack(os.open(path, os.O_RDONLY), str(folder), max_mb=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b" + b"\0" * 20], ids=["empty", "no-archive", "torn"])
