@@ -19,6 +19,8 @@ from ansible_collections.clawops.openclaw.plugins.module_utils._errors import Op
 # These are lines and keys; whatever is larger is something else.
 _LARGEST = 4 << 20
 _MOST = 10_000
+# Bytes of all that the account has in its directory: holes, which take it nothing, are written out here.
+_MOST_OF_ACCOUNT = 64 << 20
 
 
 def copy(
@@ -67,12 +69,17 @@ def _copy_accounts(path: str, place: str, folder: str, account: store.Account | 
     """The plain files in a directory of the account's, which may exchange anything in it at any time."""
     with store.rights_of(account), os.scandir(path) as entries:
         names = [entry.name for entry in itertools.islice(entries, _MOST)]
+    left = _MOST_OF_ACCOUNT
     for name in names:
         try:
             content = store.read(os.path.join(path, name), account, _LARGEST)
         except store.Unreadable:
             continue
         if content is not None:
+            left -= len(content)
+            if left < 0:
+                reason = f"its files have more than {_MOST_OF_ACCOUNT >> 20} MiB"
+                raise OpenClawError(path, reason, "Move what does not belong there.")
             digests[os.path.relpath(os.path.join(place, name), folder)] = _write(os.path.join(place, name), content)
             if account:
                 os.chown(os.path.join(place, name), account.uid, account.gid)

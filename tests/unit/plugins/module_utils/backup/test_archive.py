@@ -251,3 +251,17 @@ def test_of_a_directory_of_the_accounts_only_its_own_plain_files_are_taken(tmp_p
     copied.mkdir()
     digests = host_files.copy([str(tmp_path / "etc")], str(copied), nobody)
     assert [Path(path).name for path in digests] == ["mine"]
+
+
+def test_holes_in_files_of_the_accounts_do_not_take_the_disk(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(host_files, "_MOST_OF_ACCOUNT", 100_000)
+    monkeypatch.setattr("os.geteuid", lambda: 4242)
+    for number in range(3):
+        with open(tmp_path / f"etc-{number}", "wb") as file:
+            file.truncate(50_000)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for number in range(3):
+        (tmp_path / f"etc-{number}").rename(secrets / str(number))
+    with pytest.raises(OpenClawError, match="Move what does not belong there"):
+        host_files.copy([str(secrets)], str(folder), None)
