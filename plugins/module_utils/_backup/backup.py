@@ -32,23 +32,27 @@ def run(settings: Settings, kind: str, say: Say) -> bool:
     began = time.monotonic()
     deadline = began + settings.timeout
     try:
-        about = stage(settings, kind, deadline)
-        say(f"{about['files']} files, {about['bytes'] / 1e6:.1f} MB, in {time.monotonic() - began:.1f} s")
-        known = status.read(settings).get("repositories", {})
-        rows = {
-            # One that had backups and is gone is a volume that is not mounted, and no reason for an empty one.
-            remote.name: keep(
-                settings, remote, kind, about, deadline, say, make="snapshot" not in known.get(remote.name, {})
-            )
-            for remote in settings.remotes
-        }
-    except OpenClawError as error:
-        status.note(settings, error=str(error))
+        try:
+            about = stage(settings, kind, deadline)
+            say(f"{about['files']} files, {about['bytes'] / 1e6:.1f} MB, in {time.monotonic() - began:.1f} s")
+            known = status.read(settings).get("repositories", {})
+            rows = {
+                # One that had backups and is gone is a volume that is not mounted, and no reason for an empty one.
+                remote.name: keep(
+                    settings, remote, kind, about, deadline, say, make="snapshot" not in known.get(remote.name, {})
+                )
+                for remote in settings.remotes
+            }
+        finally:
+            # What lies there is not encrypted; and the account may hold the other one up.
+            try:
+                archive.clear(settings.staging)
+            finally:
+                archive.clear(settings.incoming)
+    except BaseException as raised:
+        if error := status.note_failure(settings, raised):
+            raise error from None
         raise
-    finally:
-        # What lies there is not encrypted.
-        archive.clear(settings.incoming)
-        archive.clear(settings.staging)
     rows = {name: {**known.get(name, {}), **row} for name, row in rows.items()}
     failures = [row["error"] for row in rows.values() if row["error"]]
     news: dict[str, t.Any] = {
@@ -66,9 +70,10 @@ def run(settings: Settings, kind: str, say: Say) -> bool:
 
 def stage(settings: Settings, kind: str, deadline: float) -> dict[str, t.Any]:
     """Put together what belongs to a backup; what it says of itself."""
+    # A drill that was killed has left all of the data there.
+    archive.clear(settings.drill)
+    archive.clear(settings.staging)
     for folder in (settings.staging, settings.cache):
-        if folder == settings.staging:
-            archive.clear(folder)
         os.makedirs(folder, 0o700, exist_ok=True)
     data, host = (os.path.join(settings.staging, name) for name in (DATA, HOST))
     os.mkdir(data, 0o700)

@@ -34,7 +34,7 @@ _ANSWER = 1 << 20
 def run(settings: Settings, say: backup.Say) -> dict[str, t.Any]:
     """Restore, start, prove, compare and remove; what it took."""
     began = time.time()
-    folder = os.path.join(settings.folder, "drill")
+    folder = settings.drill
     # Paths of the drill's own, in place of the gateway's.
     drilled = settings._replace(
         home=os.path.join(folder, "home"),
@@ -47,30 +47,40 @@ def run(settings: Settings, say: backup.Say) -> dict[str, t.Any]:
     os.mkdir(folder)
     os.chmod(folder, 0o711)  # noqa: S103, nobody can list it
     try:
-        found = restore.choose(settings, "latest", "", "", settings.timeout)
-        say(f"snapshot {found.snapshot.id[:8]} of {restore.clock(found.snapshot.time)}")
-        about = restore.fetch(drilled, found)
-        os.rename(os.path.join(drilled.restoring, "home"), drilled.home)
-        port, token = free_port(), random.token_hex(24)
-        environment = prepare(drilled, port, token)
-        with started(drilled, environment) as process:
-            prove(process, port, token)
-        result = {
-            "last_success": int(time.time()),
-            "snapshot": found.snapshot.id,
-            "files": about["files"],
-            "bytes": about["bytes"],
-            "rto_seconds": round(time.time() - began, 1),
-            "rpo_seconds": int(began - about["time"]),
-            "error": "",
-        }
-    except OpenClawError as error:
+        return practise(settings, drilled, began, say)
+    except BaseException as raised:
+        error = status.problem(raised)
         known = status.read(settings).get("drill", {})
-        status.note(settings, drill={**known, "error": str(error)})
+        status.note(settings, drill={**known, "error": str(error or type(raised).__name__)})
+        if error:
+            raise error from None
         raise
     finally:
-        archive.clear(drilled.restoring)
-        archive.clear(folder)
+        try:
+            archive.clear(drilled.restoring)
+        finally:
+            archive.clear(folder)
+
+
+def practise(settings: Settings, drilled: Settings, began: float, say: backup.Say) -> dict[str, t.Any]:
+    """Restore into a folder, and prove what comes of it."""
+    found = restore.choose(settings, "latest", "", "", settings.timeout)
+    say(f"snapshot {found.snapshot.id[:8]} of {restore.clock(found.snapshot.time)}")
+    about = restore.fetch(drilled, found)
+    os.rename(os.path.join(drilled.restoring, "home"), drilled.home)
+    port, token = free_port(), random.token_hex(24)
+    environment = prepare(drilled, port, token)
+    with started(drilled, environment) as process:
+        prove(process, port, token)
+    result = {
+        "last_success": int(time.time()),
+        "snapshot": found.snapshot.id,
+        "files": about["files"],
+        "bytes": about["bytes"],
+        "rto_seconds": round(time.time() - began, 1),
+        "rpo_seconds": int(began - about["time"]),
+        "error": "",
+    }
     status.note(settings, drill=result)
     return result
 

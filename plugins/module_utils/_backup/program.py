@@ -19,7 +19,7 @@ import time
 import typing as t
 
 from ansible_collections.clawops.openclaw.plugins.module_utils import _store as store
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, password, restore
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, drill, password, restore, status
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
@@ -38,7 +38,10 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         settings = written.load(given.instance)
         with alone(settings):
             return run(settings, given)
-    except OpenClawError as error:
+    except BaseException as raised:
+        error = status.problem(raised)
+        if error is None:
+            raise
         print(json.dumps({"error": str(error)}) if given.json else f"error: {error}", flush=True)
         return 1
 
@@ -58,13 +61,18 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--host", default="")
         command.add_argument("--repository", default="")
         command.add_argument("--archive", default="")
-    commands.choices["choose"].add_argument("--hold", action="store_true", help="and keep cron's runs from backing up")
+    choose = commands.choices["choose"]
+    choose.add_argument("--hold", action="store_true", help="and keep cron's runs from backing up")
+    choose.add_argument("--bare", action="store_true", help="until a restore has succeeded: there is no gateway yet")
+    commands.choices["done"].add_argument("--failed", action="store_true", help="the restore was given up")
     return found
 
 
 def _end(number: int, frame: t.Any) -> t.NoReturn:
     del frame
-    raise OpenClawError("this run", f"it was ended by signal {number}", "The next run starts anew.")
+    # Once: clearing up is not to be ended, too.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise status.Ended(f"signal {number}")
 
 
 @contextlib.contextmanager
@@ -91,10 +99,12 @@ def alone(settings: written.Settings) -> t.Iterator[None]:
 def run(settings: written.Settings, given: argparse.Namespace) -> int:
     """Do what the command says."""
     command = given.command
-    if command.startswith("scheduled"):
-        if restore_is_under_way(settings):
+    if command in ("state", "full", "scheduled", "scheduled-full", "drill"):
+        if command.startswith("scheduled") and restore_is_under_way(settings):
             print("a restore is under way; this run is left out", flush=True)
             return 0
+        refuse_during_restore(settings)
+    if command.startswith("scheduled"):
         time.sleep(random.uniform(0, settings.delay))  # noqa: S311, it only spreads the load
     if command in ("state", "full", "scheduled", "scheduled-full"):
         return 0 if backup.run(settings, "full" if command.endswith("full") else "state", say) else 1
@@ -110,12 +120,15 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
             else restore.choose(settings, given.snapshot, given.host, given.repository, settings.timeout)
         )
         result = restore.fetch(settings, found, given.archive)
+        if os.path.lexists(settings.marker):
+            # However long it has taken, nothing is to hold the lock while the gateway is stopped.
+            os.utime(settings.marker)
     elif command == "place":
         result = restore.place(settings, secrets=given.secrets)
     elif command == "back":
         result = {"changed": restore.back(settings)}
     elif command == "done":
-        restore.done(settings)
+        restore.done(settings, failed=given.failed)
     elif command == "rotate-password":
         result = password.rotate(settings)
     print(json.dumps(result), flush=True)
@@ -124,11 +137,15 @@ def run(settings: written.Settings, given: argparse.Namespace) -> int:
 
 def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t.Any]:
     """Which snapshot a restore takes. From now on cron's runs are held up: they would back up what is about to go."""
+    found = None
+    if not given.archive:
+        found = restore.choose(settings, given.snapshot, given.host, given.repository, 120)
     if given.hold:
         store.write(settings.marker, b"", None)
-    if given.archive:
+    if given.hold and given.bare:
+        store.write(settings.bare, b"", None)
+    if found is None:
         return {}
-    found = restore.choose(settings, given.snapshot, given.host, given.repository, 120)
     return {
         "snapshot": found.snapshot.id,
         "time": int(found.snapshot.time),
@@ -140,9 +157,25 @@ def chosen(settings: written.Settings, given: argparse.Namespace) -> dict[str, t
 def restore_is_under_way(settings: written.Settings) -> bool:
     """Whether the data is being exchanged, which no backup should see."""
     try:
-        return time.time() - os.stat(settings.marker).st_mtime < _RESTORE
+        # A mark of the future is of a clock that was wrong.
+        return abs(time.time() - os.stat(settings.marker).st_mtime) < _RESTORE
     except FileNotFoundError:
         return False
+
+
+def refuse_during_restore(settings: written.Settings) -> None:
+    """Have nothing hold the lock while a restore waits for it, nor take an empty gateway for the newest data."""
+    if restore_is_under_way(settings):
+        remedy = f"Wait for its end. One that was killed is forgotten after {_RESTORE // 3600} hours."
+        raise OpenClawError("a restore", "it is under way on this host", remedy)
+    if os.path.lexists(settings.bare):
+        error = OpenClawError(
+            "a restore",
+            "this host was bare, and its data has not come yet: a backup of it would be the newest one",
+            f"Run restore.yml again; where the gateway is to begin anew, remove {settings.bare}.",
+        )
+        status.note(settings, error=str(error))
+        raise error
 
 
 def say(text: str) -> None:

@@ -426,10 +426,15 @@ def back(settings: Settings, *, keep: bool = False) -> bool:
     return True
 
 
-def done(settings: Settings) -> None:
-    """Clear up after a restore, or after one that was given up."""
+def done(settings: Settings, *, failed: bool = False) -> None:
+    """Clear up after a restore, or after one that was given up.
+
+    :param failed: it was given up; a host that was bare still has no data that is worth a backup.
+    """
     archive.clear(settings.restoring)
     archive.clear(settings.marker)
+    if not failed:
+        archive.clear(settings.bare)
 
 
 def undo_unfinished(settings: Settings) -> None:

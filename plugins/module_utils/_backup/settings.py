@@ -90,6 +90,16 @@ class Settings(t.NamedTuple):
         return os.path.join(self.folder, "cache")
 
     @property
+    def drill(self) -> str:
+        """Where a drill works."""
+        return os.path.join(self.folder, "drill")
+
+    @property
+    def bare(self) -> str:
+        """Is there from the beginning of a restore onto a bare host until one has succeeded: a backup would be of nothing."""
+        return os.path.join(self.folder, "bare")
+
+    @property
     def lock(self) -> str:
         return os.path.join(self.folder, "lock")
 

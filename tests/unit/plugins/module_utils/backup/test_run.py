@@ -6,13 +6,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
+import subprocess
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, password, program, status
+=======
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, backup, password, program, restore, status
+>>>>>>> 33f3a29 (Tell whatever ends a run, and hold runs up while a restore needs)
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import repository as repositories
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings, load
@@ -174,10 +183,79 @@ def test_a_failure_before_the_first_repository_is_noted_and_leaves_nothing(setti
     assert not Path(settings.staging).exists()
 
 
+<<<<<<< HEAD
 @pytest.mark.usefixtures("staged")
 def test_a_failure_is_noted_without_repositories_that_are_gone(settings, servers):
     backup.run(settings, "state", print)
     assert list(status.note(settings._replace(remotes=settings.remotes[1:]), error="x")["repositories"]) == ["two"]
+=======
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/var/backups/x"), "/var/backups/x: No space left on device"),
+        (
+            subprocess.TimeoutExpired(["openclaw", "backup", "create", "--output"], 60),
+            "openclaw backup create: it has not ended within 60 s",
+        ),
+        (status.Ended("signal 15"), "it was ended by signal 15"),
+    ],
+    ids=["full-disk", "hang", "stopped"],
+)
+def test_whatever_ends_a_run_is_noted_and_leaves_nothing(settings, servers, monkeypatch, raised, words):
+    def stage(settings, kind, deadline):
+        Path(settings.staging).mkdir()
+        raise raised
+
+    monkeypatch.setattr(backup, "stage", stage)
+    with pytest.raises(OpenClawError, match=words):
+        backup.run(settings, "state", print)
+    assert words in noted(settings)["error"]
+    assert not Path(settings.staging).exists()
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_run_that_is_stopped_does_not_go_on_with_the_next_repository(settings, servers, monkeypatch):
+    asked = []
+
+    def ready(settings, remote, deadline):
+        asked.append(remote.name)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    monkeypatch.setattr(repositories, "Repository", ready)
+    monkeypatch.setattr(written, "load", lambda instance: settings)
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        assert program.main(["--instance", "main", "state"]) == 1
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert asked == ["one"]
+    assert "ended by signal" in noted(settings)["error"]
+
+
+@pytest.mark.usefixtures("staged")
+def test_what_the_account_holds_up_does_not_keep_what_is_not_encrypted(settings, servers, monkeypatch):
+    clear = archive.clear
+
+    def held(path):
+        if path == settings.incoming:
+            raise OpenClawError(path, "cannot be removed: Directory not empty", "Remove it.")
+        clear(path)
+
+    monkeypatch.setattr(archive, "clear", held)
+    with pytest.raises(OpenClawError):
+        backup.run(settings, "state", print)
+    assert "cannot be removed" in noted(settings)["error"]
+    assert not Path(settings.staging).exists()
+
+
+def test_plugins_that_are_not_listed_in_time_do_not_end_the_backup(settings, monkeypatch):
+    def hang(argv, *words, **options):
+        raise subprocess.TimeoutExpired(argv, 60)
+
+    monkeypatch.setattr(archive._bounded, "run", hang)
+    assert archive.plugins(settings, 60) == []
+>>>>>>> 33f3a29 (Tell whatever ends a run, and hold runs up while a restore needs)
 
 
 # ---- another password ----------------------------------------------------------------------------------------
@@ -253,3 +331,56 @@ def test_a_run_of_crons_is_left_out_while_a_restore_is_under_way(settings, monke
     Path(settings.marker).write_text("")
     assert program.main(["--instance", "main", "scheduled"]) == 0
     assert "a restore is under way" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["state", "full", "drill"])
+def test_nothing_takes_the_lock_that_a_restore_is_about_to_need(settings, monkeypatch, capsys, command):
+    monkeypatch.setattr(written, "load", lambda instance: settings)
+    monkeypatch.setattr(backup, "run", lambda *words: pytest.fail("it ran"))
+    monkeypatch.setattr(program.drill, "run", lambda *words: pytest.fail("it ran"))
+    Path(settings.marker).write_text("")
+    assert program.main(["--instance", "main", command]) == 1
+    assert "under way on this host" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_restore_that_was_killed_holds_backups_up_for_two_hours_whatever_the_clock_says(settings, hours):
+    Path(settings.marker).write_text("")
+    assert program.restore_is_under_way(settings) is True
+    then = time.time() + hours * 3600
+    os.utime(settings.marker, (then, then))
+    assert program.restore_is_under_way(settings) is False
+
+
+def found(*words: object) -> t.Any:
+    snapshot = repositories.Snapshot("aaaa1111", 1000.0, "state", "vps")
+    return restore.Found(t.cast(t.Any, type("Tried", (), {"remote": remote("one")})), snapshot)
+
+
+def refused(*words: object) -> t.NoReturn:
+    raise OpenClawError("restore_snapshot x", "no", "Try.")
+
+
+@pytest.mark.parametrize(("choice", "held"), [(found, True), (refused, False)])
+def test_backups_are_held_up_for_a_snapshot_and_not_for_a_mistake(settings, monkeypatch, choice, held):
+    monkeypatch.setattr(written, "load", lambda instance: settings)
+    monkeypatch.setattr(restore, "choose", choice)
+    program.main(["--json", "--instance", "main", "choose", "--hold"])
+    assert Path(settings.marker).exists() is held
+
+
+def test_a_host_that_was_bare_is_backed_up_when_its_data_has_come(settings, monkeypatch, capsys):
+    """Until then the newest backup of it would be one of an empty gateway, which the next restore would take."""
+    ran = []
+    monkeypatch.setattr(written, "load", lambda instance: settings)
+    monkeypatch.setattr(restore, "choose", found)
+    monkeypatch.setattr(backup, "run", lambda *words: ran.append(words) or True)
+    assert program.main(["--instance", "main", "choose", "--hold", "--bare"]) == 0
+    # The restore fails.
+    assert program.main(["--instance", "main", "done", "--failed"]) == 0
+    assert program.main(["--instance", "main", "scheduled"]) == 1
+    assert "Run restore.yml again" in noted(settings)["error"]
+    assert ran == []
+    assert program.main(["--instance", "main", "done"]) == 0
+    assert program.main(["--instance", "main", "scheduled"]) == 0
+    assert len(ran) == 1
