@@ -217,12 +217,16 @@ def test_whatever_ends_a_run_is_noted_and_leaves_nothing(settings, servers, monk
 def test_a_run_that_is_stopped_does_not_go_on_with_the_next_repository(settings, servers, monkeypatch):
     asked = []
 
-    def ready(settings, remote, deadline):
-        asked.append(remote.name)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(1)
+    class Stopped:
+        def __init__(self, settings, remote, deadline):
+            self.remote = remote
 
-    monkeypatch.setattr(repositories, "Repository", ready)
+        def ready(self, *, make):
+            asked.append(self.remote.name)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+    monkeypatch.setattr(repositories, "Repository", Stopped)
     monkeypatch.setattr(written, "load", lambda instance: settings)
     former = signal.getsignal(signal.SIGTERM)
     try:
