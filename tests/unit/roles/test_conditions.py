@@ -1027,3 +1027,39 @@ def test_the_settings_are_judged_with_the_arguments_with_which_they_are_applied(
         "{{ __gateway_settings_of_inventory }}",
         "{{ __gateway_settings }}",
     )
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        ({"stdout": '{"error": "the disk: it is full."}', "stderr": "", "msg": "non-zero return code"}, "the disk: it is full."),
+        ({"stdout": "", "stderr": "no such unit", "msg": "non-zero return code"}, "no such unit"),
+        ({"msg": "the gateway does not answer"}, "the gateway does not answer"),
+        ({}, "It failed."),
+    ],
+    ids=["the-programs-own", "a-commands", "a-modules", "nothing"],
+)
+def test_why_a_restore_has_failed_is_told_in_the_words_of_what_failed(
+    decide: Decide, failed: dict[str, Any], words: str
+) -> None:
+    assert decide("backup", "__backup_restore_failure", ansible_failed_result=failed) == words
+
+
+@pytest.mark.parametrize("asked", ["", "false", False, "true", True])
+@pytest.mark.parametrize("bare", [False, True])
+def test_secrets_of_a_snapshot_come_when_they_are_asked_for_or_there_are_none(
+    decide: Decide, asked: Any, bare: bool
+) -> None:
+    given = {"backup_restore_secrets": asked, "__backup_is_bare": bare}
+    comes = bare if asked == "" else asked in ("true", True)
+    assert decide("backup", "__backup_restore_secrets", **given) is comes
+
+
+@pytest.mark.parametrize(("bare", "words"), [(False, ["--hold"]), (True, ["--hold", "--bare"])])
+def test_a_bare_host_is_not_backed_up_until_its_data_has_come(decide: Decide, bare: bool, words: list[str]) -> None:
+    assert decide("backup", "__backup_hold", __backup_is_bare=bare) == words
+
+
+def test_a_plugin_of_which_only_little_is_known_does_not_hide_that_the_data_has_come(decide: Decide) -> None:
+    about = json.dumps({"plugins": [{"name": "x"}, {"id": "y"}]})
+    assert "again: ?, y (" in decide("backup", "__backup_restore_plugins", __backup_restore_fetched={"stdout": about})
