@@ -58,8 +58,12 @@ CONFIGS = "/etc/openclaw/*/backup/backup.json"
 SHORTEST_PASSWORD = 16
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}\Z")
 _URL = re.compile(r"(/|local:/|sftp:|rest:https?://|s3:|b2:|azure:|gs:|swift:|rclone:)\S")
-_FIELD = r"(?:\*|[0-9]+(?:-[0-9]+)?)(?:/[0-9]+)?"
-_CRON = re.compile(rf"(?:{_FIELD}(?:,{_FIELD})*[ \t]+){{2}}{_FIELD}(?:,{_FIELD})*(?:[ \t]+[A-Za-z0-9*,/-]+){{2}}\Z")
+# What cron takes in each of its fields; one wrong number, and it passes over the whole file.
+_CRON = ((0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"), (0, 7, "sunmontuewedthufrisat"))
+_CRON_PART = re.compile(r"(?:\*|([0-9]+|[A-Za-z]{3})(?:-([0-9]+|[A-Za-z]{3}))?)(?:/([0-9]+))?\Z")
+# Places of the system's: a repository's directory is closed to everybody else.
+_SYSTEMS = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
+_SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -89,14 +93,15 @@ def digest(paths: t.Iterable[str]) -> str:
 
 def judge(params: Params, seen: Seen) -> tuple[list[OpenClawError], list[OpenClawError]]:
     """What cannot work, and what the operator should know."""
-    if params["state"] == "absent":
-        return [], []
     repositories = params["repositories"]
+    # Nor is the way back taken away.
     if seen["interrupted"] and not params["restores"]:
         reason = "a restore was interrupted after it had exchanged the data"
         return [
             OpenClawError(params["restoring"], reason, "Run restore.yml again: it first puts back what was there.")
         ], []
+    if params["state"] == "absent":
+        return [], []
     errors = [*unnamed(repositories), *judge_password(params, seen), *judge_crons(params)]
     for repository in repositories:
         errors += judge_repository(repository, params["forbidden"])
@@ -143,8 +148,42 @@ def judge_crons(params: Params) -> list[OpenClawError]:
     return [
         OpenClawError(f"{name} {text!r}", reason, "Write it as '*/15 * * * *' (minute, hour, day, month, weekday).")
         for name, text in params["crons"].items()
-        if (text or name != "backup_cron_drill") and not _CRON.match(str(text))
+        if (text or name != "backup_cron_drill") and not is_cron(str(text))
     ]
+
+
+def is_cron(text: str) -> bool:
+    """Whether cron takes the five fields."""
+    fields = text.split()
+    return (
+        len(fields) == len(_CRON)
+        and not re.search(r"[^\S \t]", text)
+        and all(
+            is_cron_part(part, *known)
+            for field, known in zip(fields, _CRON, strict=True)
+            for part in field.split(",")
+        )
+    )
+
+
+def is_cron_part(part: str, least: int, most: int, names: str) -> bool:
+    """Whether cron takes one of a field's parts, as 1-5 or */15."""
+    found = _CRON_PART.match(part)
+    if not found:
+        return False
+    numbers = []
+    for word in filter(None, found.groups()[:2]):
+        place = names.find(word.lower()) if word.isalpha() else -1
+        if word.isalpha() and (place < 0 or place % 3):
+            return False
+        numbers.append(place // 3 + least if word.isalpha() else int(word))
+    step = found[3]
+    # A step belongs to a range.
+    return (
+        all(least <= number <= most for number in numbers)
+        and numbers == sorted(numbers)
+        and (step is None or (int(step) > 0 and len(numbers) != 1))
+    )
 
 
 def judge_repository(repository: t.Mapping[str, t.Any], forbidden: t.Iterable[str]) -> list[OpenClawError]:
@@ -166,7 +205,11 @@ def judge_repository(repository: t.Mapping[str, t.Any], forbidden: t.Iterable[st
             )
         )
     path = local_path(repository)
-    for folder in forbidden:
+    if path and not re.fullmatch(r"[A-Za-z0-9/._@+:=,-]+", path):
+        problems.append(("its path has letters that systemd does not take", "Use a path as /srv/backup."))
+    if path in _SHARED or any((folder + "/").startswith(path + "/") for folder in forbidden if path):
+        problems.append(("others are at home there, and it is closed to them", f"Use one below, as {path.rstrip('/')}/backup."))
+    for folder in (*forbidden, *_SYSTEMS):
         if path and (path + "/").startswith(folder + "/"):
             problems.append(
                 (
@@ -185,7 +228,7 @@ def judge_repository(repository: t.Mapping[str, t.Any], forbidden: t.Iterable[st
 def local_path(repository: t.Mapping[str, t.Any]) -> str:
     """The directory of a repository on the host itself; empty for one that is elsewhere."""
     url = str(repository.get("url") or "").removeprefix("local:")
-    return os.path.normpath(url) if url.startswith("/") else ""
+    return os.path.normpath(f"/{url.lstrip('/')}") if url.startswith("/") else ""
 
 
 def due(params: Params, seen: Seen) -> dict[str, t.Any]:

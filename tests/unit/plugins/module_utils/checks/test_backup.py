@@ -70,12 +70,27 @@ def test_backups_on_the_host_only_are_warned_of():
         ({"repositories": [{**REMOTE, "url": "sftp:b@h:/x"}]}, "the server's key is not known"),
         ({"repositories": [{**LOCAL, "url": "/var/lib/openclaw/main/b"}]}, "the gateway could remove it"),
         ({"repositories": [{**LOCAL, "url": "local:/srv/../tmp/b"}]}, "it lies in /tmp"),
+        ({"repositories": [{**LOCAL, "url": "/etc/backup"}]}, "it lies in /etc"),
+        ({"repositories": [{**LOCAL, "url": "//"}]}, "it is closed to them"),
+        ({"repositories": [{**LOCAL, "url": "/srv/"}]}, "it is closed to them"),
+        ({"repositories": [{**LOCAL, "url": "local:/mnt"}]}, "it is closed to them"),
+        ({"repositories": [{**LOCAL, "url": "/var/lib"}]}, "it is closed to them"),
+        ({"repositories": [{**LOCAL, "url": "/srv/my backup"}]}, "systemd does not take"),
+        ({"repositories": [{**LOCAL, "url": "/srv/100%"}]}, "systemd does not take"),
         ({"repositories": [{**REMOTE, "environment": {"aws key": "x"}}]}, "no name of a variable"),
         ({"password": "short"}, "shorter than 16 letters"),
         ({"password": f"{PASSWORD}\n"}, "white space"),
         ({"known": "another-password-than-that"}, "Run rotate.yml -e rotate=backup_password"),
         ({"crons": {**CRONS, "backup_cron": "every 5 minutes"}}, "not five fields"),
         ({"crons": {**CRONS, "backup_cron": ""}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "99 * * * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "*/0 * * * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "5/15 * * * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "0 24 * * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "0 9-5 * * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "0 0 0 * *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "0 0 * foo *"}}, "not five fields"),
+        ({"crons": {**CRONS, "backup_cron": "0 0 * * *\n"}}, "not five fields"),
         ({"crons": {**CRONS, "backup_cron": "* * * * * rm -rf /"}}, "not five fields"),
         ({"crons": {**CRONS, "backup_cron_drill": "0 4 1"}}, "backup_cron_drill"),
     ],
@@ -129,3 +144,12 @@ def test_the_program_is_compared_by_its_text(tmp_path):
     assert backup.look(Host(), params(program_paths=paths, program_digest=right))["program"] is True
     (tmp_path / "b").write_text("too")
     assert backup.look(Host(), params(program_paths=paths, program_digest=right))["program"] is False
+
+
+@pytest.mark.parametrize("text", ["*/5 0-23/2 1,15 jan-mar Mon-Fri", "0 4 1 * 7", "0\t4 * * sun,3", "10-50/20 * * * *"])
+def test_what_cron_takes_is_taken(text):
+    assert told(crons={**CRONS, "backup_cron": text}) == ([], [])
+
+
+def test_the_way_back_from_an_interrupted_restore_is_not_taken_away():
+    assert "Run restore.yml again" in told(state="absent", interrupted=True)[0][0]
