@@ -16,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import time
 import typing as t
@@ -36,6 +38,8 @@ APPLIED = ("applied.json",)
 KEPT = ("secrets", "mtls")
 _PIECE = 1 << 20
 _MOST_AGENTS = 50
+# Seconds by which the clocks of two hosts may differ.
+_CLOCK = 3600
 _MOST_DIGESTS = 1 << 30
 
 
@@ -51,20 +55,24 @@ def choose(settings: Settings, wanted: str, host: str, repository: str, seconds:
 
     :param wanted: ``latest``, the beginning of a snapshot's name, or a time as ``2026-05-01T12:00`` for the last one before.
     :param host: whose; empty for this gateway's own.
-    :param repository: the repository's name; empty for the first that answers.
+    :param repository: the repository's name; empty for the one that has the newest such snapshot, as one of them may have
+        been full for weeks.
     """
     remotes = [remote for remote in settings.remotes if repository in ("", remote.name)]
     if not remotes:
         names = ", ".join(remote.name for remote in settings.remotes)
         raise OpenClawError(f"restore_repository {repository}", "there is none of this name", f"There are: {names}.")
-    failures = []
+    failures, found = [], []
     for remote in remotes:
         tried = repositories.Repository(settings, remote, time.monotonic() + seconds)
         try:
             tried.ready(make=False)
-            return Found(tried, pick(tried.snapshots(host), wanted, host or settings.host, remote.name))
+            found.append(Found(tried, pick(tried.snapshots(host), wanted, host or settings.host, remote.name)))
         except OpenClawError as error:
             failures.append(error)
+    if found:
+        # The first of those that are as new.
+        return max(found, key=lambda each: each.snapshot.time // 60)
     if len(failures) == 1:
         raise failures[0]
     raise OpenClawError("no repository", "has the snapshot", " ".join(map(str, failures)))
@@ -76,7 +84,8 @@ def pick(snapshots: t.Sequence[repositories.Snapshot], wanted: str, host: str, n
         remedy = "Give the name that its snapshots carry with -e restore_from=NAME ('restic snapshots' lists them)."
         raise OpenClawError(f"repository {name}", f"it has no snapshot of {host}", remedy)
     if wanted == "latest":
-        return snapshots[-1]
+        # One of the future was taken while the clock was wrong, and would be the newest for as long.
+        return next((each for each in reversed(snapshots) if each.time < time.time() + _CLOCK), snapshots[-1])
     named = [each for each in snapshots if each.id.startswith(wanted)] if len(wanted) >= 4 else []
     if len(named) == 1:
         return named[0]
@@ -242,10 +251,12 @@ def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
     state = str(paths.get("stateDir", ""))
     moves: dict[str, str] = {}
     workspaces = [str(each) for each in paths.get("workspaceDirs") or () if isinstance(each, str)]
+    # Those that stay where they are come first, so that no other takes their place.
+    workspaces.sort(key=lambda former: not former.startswith(settings.home + "/"))
     for number, former in enumerate(workspaces):
         inside = former.startswith(settings.home + "/") and not former.startswith(settings.state + "/")
         first = settings.workspace if number == 0 else f"{settings.home}/workspaces/{os.path.basename(former)}"
-        moves[former] = former if inside else first
+        moves[former] = former if inside else unused(first, moves.values())
     moves[str(paths.get("configPath", ""))] = settings.settings
     for agent in paths.get("agentRoots") or ():
         former = str(agent.get("sourcePath", "")) if isinstance(agent, dict) else ""
@@ -256,16 +267,29 @@ def moved(settings: Settings, paths: t.Mapping[str, t.Any]) -> dict[str, str]:
         if not former.startswith("/") or ".." in former.split("/"):
             raise OpenClawError("the archive", f"it names no absolute path: {printable(former)}", "Make another one.")
     return dict(
-        sorted(moves.items(), key=lambda row: (row[0] == state) + 2 * (not (row[0] + "/").startswith(state + "/")))
+        sorted(
+            moves.items(),
+            # And what lies in another one before that.
+            key=lambda row: (
+                (row[0] == state) + 2 * (not (row[0] + "/").startswith(state + "/")),
+                -len(row[0].split("/")),
+            ),
+        )
     )
+
+
+def unused(path: str, used: t.Collection[str]) -> str:
+    """A path, or one with a number where another one has it: two agents may call their workspaces the same."""
+    names = itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in used)
 
 
 def rewrite(path: str, renamed: t.Mapping[str, str]) -> None:
     """Have the settings name the new paths. As text: they may have comments."""
     text = (store.read(path, None, 64 << 20) or b"").decode(errors="surrogateescape")
-    for former, now in renamed.items():
-        for ending in ('"', "/"):
-            text = text.replace(f'"{former}{ending}', f'"{now}{ending}')
+    # All at once: a new path may begin as another former one does.
+    formers = "|".join(map(re.escape, sorted(renamed, key=len, reverse=True)))
+    text = re.sub(rf'"({formers})(?=["/])', lambda found: f'"{renamed[found[1]]}', text)
     store.write(path, text.encode(errors="surrogateescape"), None)
 
 

@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, backup, drill, restore
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.repository import Snapshot
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Settings
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
 
 
@@ -314,6 +315,35 @@ def test_what_is_no_snapshot_is_refused_with_those_that_are(wanted, words):
         restore.pick([], wanted, "vps", "offsite")
 
 
+def test_a_snapshot_of_the_future_is_not_the_newest_for_ever():
+    future = Snapshot("cccc3333", time.time() + 86400 * 365, "state", "vps")
+    assert restore.pick([*SNAPSHOTS, future], "latest", "vps", "offsite").id == "bbbb2222"
+    # But of a host whose clock is not set yet all are.
+    assert restore.pick([future], "latest", "vps", "offsite").id == "cccc3333"
+
+
+def test_the_newest_data_is_taken_of_whichever_repository_has_it(host, monkeypatch):
+    has = {"full-for-weeks": SNAPSHOTS[:1], "offsite": SNAPSHOTS, "as-new": SNAPSHOTS, "down": []}
+
+    class Repository:
+        def __init__(self, settings, remote, deadline):
+            self.remote = remote
+
+        def ready(self, *, make):
+            if self.remote.name == "down":
+                raise OpenClawError("repository down", "the server does not answer", "Try.")
+
+        def snapshots(self, host):
+            return has[self.remote.name]
+
+    monkeypatch.setattr(restore.repositories, "Repository", Repository)
+    remotes = [Remote(name, "/x", append_only=False, environment={}, ssh_key="", ssh_known_hosts="", ca="") for name in has]
+    found = restore.choose(host.settings._replace(remotes=remotes), "latest", "", "", 1)
+    assert (found.repository.remote.name, found.snapshot.id) == ("offsite", "bbbb2222")
+    with pytest.raises(OpenClawError, match="does not answer"):
+        restore.choose(host.settings._replace(remotes=remotes[3:]), "latest", "", "", 1)
+
+
 def arranged(host: Host, paths: t.Mapping[str, t.Any], files: dict[str, str]) -> dict[str, object]:
     data = host.root / "data"
     (data / archive.PAYLOAD).mkdir(parents=True)
@@ -359,6 +389,27 @@ def test_a_second_workspace_and_an_agent_elsewhere_find_a_place(host):
     assert (new / "workspace/a").exists()
     assert (new / "workspaces/two/b").exists()
     assert (new / "state/agents/ops/agent/c").exists()
+
+
+def test_no_workspace_takes_the_place_of_another_one(host):
+    """Two of the same name, one in another, and one that has the place already into which the first would go."""
+    stays = f"{host.home}/workspace"
+    paths = {"stateDir": "/s", "configPath": "/c.json", "workspaceDirs": ["/a/w", "/b/w", "/c/w", "/c/w/in", stays]}
+    names = {f"{path}/name": path for path in paths["workspaceDirs"]}
+    settings = json.dumps([*paths["workspaceDirs"]])
+    arranged(host, paths, {"/s/x": "", "/c.json": settings, **names})
+    new = host.root / "new"
+    there = json.loads((new / "openclaw.json").read_text())
+    assert len(set(there)) == 5
+    for former, now in zip(paths["workspaceDirs"], there, strict=True):
+        assert (new / os.path.relpath(now, host.home) / "name").read_text() == former
+
+
+def test_a_new_path_in_the_settings_is_not_taken_for_a_former_one(host):
+    former = str(host.home.parent)
+    paths = {"stateDir": former, "configPath": "/c.json", "workspaceDirs": [f"{former}/w"]}
+    arranged(host, paths, {f"{former}/x": "", f"{former}/w/a": "", "/c.json": f'["{former}/w", "{former}/x"]'})
+    assert json.loads((host.root / "new/openclaw.json").read_text()) == [f"{host.home}/workspace", f"{host.home}/state/x"]
 
 
 @pytest.mark.parametrize(
