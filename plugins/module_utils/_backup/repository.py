@@ -28,6 +28,8 @@ _MOST_WORDS = 64 << 20
 _ANSWER = 60
 _LOCKED_PAUSE = 10
 _LOCKED_TRIES = 12
+# Letters: what is shorter is a region or a flag.
+_SHORTEST_SECRET = 12
 # What restic and its backends say, in the order of asking: (pattern, kind, what it means, what to do).
 _MEANINGS = (
     (r"wrong password|no key found", "password", "the password is wrong", "Give the repository's backup_password."),
@@ -58,7 +60,7 @@ _MEANINGS = (
         "Correct user, password, key or known host of backup_repositories.",
     ),
     (
-        r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|TLS handshake|x509:|"
+        r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|TLS handshake|x509:|HTTP response \(5\d\d\)|"
         r"Could not resolve|Connection (refused|timed out|closed|reset)|server response unexpected|context deadline|EOF",
         "unreachable",
         "the server does not answer",
@@ -146,6 +148,8 @@ class Repository:
             "RESTIC_REPOSITORY": self.remote.url,
             "RESTIC_PASSWORD_FILE": self.settings.password_file,
             "RESTIC_CACHE_DIR": self.settings.cache,
+            # Sixty times a second otherwise, which in an hour is more than is read of it: the end would be missing.
+            "RESTIC_PROGRESS_FPS": "0.1",
             **self.remote.environment,
         }
 
@@ -176,7 +180,7 @@ class Repository:
             done = self.run(*words, **options)
             if done.returncode == 0:
                 return done.stdout
-            error = meaning(self.remote.name, done.stderr or done.stdout)
+            error = meaning(self.remote.name, self.without_secrets(done.stderr or done.stdout))
             if error.kind != "locked" or tries >= _LOCKED_TRIES or words[0] == "unlock":
                 raise error
             # It removes the locks of processes that are gone, and no others.
@@ -184,6 +188,16 @@ class Repository:
             if tries:
                 time.sleep(_LOCKED_PAUSE)
             tries += 1
+
+    def without_secrets(self, words: str) -> str:
+        """Words of restic's, which repeats an address that it cannot take: with / or @ in its password it looks like none."""
+        login = self.remote.url.partition("://")[2].rpartition("@")[0]
+        password = login.partition(":")[2]
+        secrets = {login if password else "", password, urllib.parse.unquote(password)}
+        secrets |= {value for value in map(str, self.remote.environment.values()) if len(value) >= _SHORTEST_SECRET}
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            words = words.replace(secret, "***")
+        return words
 
     def ready(self, *, make: bool) -> bool:
         """Whether the repository is there and opens; whether it was made now.

@@ -82,6 +82,8 @@ def look(host: Host, params: Params) -> dict[str, t.Any]:
         # Whether a restore has exchanged the data, and neither proven nor put back.
         "interrupted": '"placed": true' in _host.read_text(os.path.join(params["restoring"], "note.json")),
         "password_is_known": _host.read_text(params["password_path"]) == params["password"],
+        # Whether the one before it may still open a repository.
+        "rotation_is_unfinished": os.path.lexists(f"{params['password_path']}.former.json"),
         "_password": _host.read_text(params["password_path"]),
     }
 

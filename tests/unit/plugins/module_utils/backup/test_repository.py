@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -62,6 +63,7 @@ class Restic(repositories.Repository):
             "Is there a repository at the following location?",
             "unreachable",
         ),
+        ("unexpected HTTP response (502): 502 Bad Gateway\nIs there a repository at the following location?", "unreachable"),
         ("Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized", "refused"),
         ("Fatal: unable to create lock in backend: repository is already locked by PID 7 on vps by root", "locked"),
         ("Fatal: unable to save snapshot: write /srv/backup/x: no space left on device", "full"),
@@ -81,6 +83,26 @@ def test_no_message_repeats_a_password_in_an_address():
     error = repositories.meaning("offsite", 'Head "http://user:hunter2@h/config": connection refused')
     assert "hunter2" not in str(error)
     assert "repository offsite: the server does not answer" in str(error)
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "hun@ter2", "hun%2Fter2"])
+def test_no_message_repeats_a_password_that_makes_an_address_none(password):
+    """As restic itself quotes it: the whole address, or what it takes for the port."""
+    for said in (password, f"https://user:{password}@h/x", urllib.parse.unquote(password)):
+        words = f'Fatal: parse "{said}": invalid port'
+        restic = Restic((1, "", words), url=f"rest:https://user:{password}@h/x")
+        with pytest.raises(OpenClawError) as raised:
+            restic.snapshots()
+        assert "ter2" not in str(raised.value)
+    keys = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI-K7MDENG"}
+    with pytest.raises(OpenClawError) as raised:
+        Restic((1, "", f"Fatal: bad key {keys['AWS_SECRET_ACCESS_KEY']}"), environment=keys).snapshots()
+    assert "wJalr" not in str(raised.value)
+
+
+def test_restic_says_how_far_it_is_so_rarely_that_its_last_words_are_read():
+    restic = repositories.Repository(settings(), remote(), time.monotonic() + 60)
+    assert float(restic.environment()["RESTIC_PROGRESS_FPS"]) <= 1
 
 
 def test_a_missing_repository_is_made_and_an_unreachable_one_is_not():

@@ -17,11 +17,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import backup, password, program, status
-=======
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, backup, password, program, restore, status
->>>>>>> 33f3a29 (Tell whatever ends a run, and hold runs up while a restore needs)
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import repository as repositories
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings, load
@@ -183,12 +179,12 @@ def test_a_failure_before_the_first_repository_is_noted_and_leaves_nothing(setti
     assert not Path(settings.staging).exists()
 
 
-<<<<<<< HEAD
 @pytest.mark.usefixtures("staged")
 def test_a_failure_is_noted_without_repositories_that_are_gone(settings, servers):
     backup.run(settings, "state", print)
     assert list(status.note(settings._replace(remotes=settings.remotes[1:]), error="x")["repositories"]) == ["two"]
-=======
+
+
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
@@ -259,7 +255,6 @@ def test_plugins_that_are_not_listed_in_time_do_not_end_the_backup(settings, mon
 
     monkeypatch.setattr(archive._bounded, "run", hang)
     assert archive.plugins(settings, 60) == []
->>>>>>> 33f3a29 (Tell whatever ends a run, and hold runs up while a restore needs)
 
 
 # ---- another password ----------------------------------------------------------------------------------------
@@ -314,6 +309,41 @@ def test_a_key_that_a_server_says_it_has_removed_and_has_not_is_told_of(settings
         "old_refused": False,
         "why": "the server kept it",
     }
+
+
+def test_an_old_key_that_was_left_is_taken_away_by_the_next_run(settings, servers, monkeypatch):
+    """Cut after the new password is in use, nothing but the note tells which the old key is."""
+    given(settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(password, "take_away", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            password.rotate(settings, servers.repository)
+    assert "k1" in servers.keys["one"]
+    given(settings)
+    found = password.rotate(settings, servers.repository)["repositories"]
+    assert [row["old_refused"] for row in found.values()] == [True, True]
+    assert servers.keys == {name: {"k2": "the-new-password-of-all"} for name in ("one", "two")}
+    assert not Path(password.note_path(settings)).exists()
+
+
+def test_no_key_is_forgotten_over_the_next_password(settings, servers):
+    given(settings)
+    servers.refuses = {"one"}
+    password.rotate(settings, servers.repository)
+    servers.refuses = set()
+    servers.keys["one"] |= {"k2b": servers.keys["one"].pop("k2")}
+    given(settings, "and-yet-another-one")
+    assert all(row["old_refused"] for row in password.rotate(settings, servers.repository)["repositories"].values())
+    assert set(servers.keys["one"].values()) == {"and-yet-another-one"}
+
+
+def test_an_old_key_that_somebody_else_has_removed_is_gone(settings, servers):
+    given(settings)
+    servers.refuses = {"one"}
+    password.rotate(settings, servers.repository)
+    del servers.keys["one"]["k1"]
+    given(settings)
+    assert all(row["old_refused"] for row in password.rotate(settings, servers.repository)["repositories"].values())
 
 
 # ---- settings and commands -----------------------------------------------------------------------------------
