@@ -271,7 +271,9 @@ def plugins(settings: Settings, seconds: float) -> list[dict[str, str]]:
         rows = listed["plugins"] if isinstance(listed, dict) else listed
         keys = ("id", "name", "version", "origin", "enabled")
         return [
-            {key: printable(row[key]) for key in keys if key in row} for row in rows if row.get("origin") != "bundled" and "id" in row
+            {key: printable(row[key]) for key in keys if key in row}
+            for row in rows
+            if row.get("origin") != "bundled" and "id" in row
         ]
     except (subprocess.TimeoutExpired, ValueError, TypeError, KeyError, AttributeError):
         return []

@@ -81,7 +81,9 @@ def stage(settings: Settings, kind: str, deadline: float) -> dict[str, t.Any]:
     full = kind == "full"
     taken = int(time.time())
     handle = archive.make(settings, deadline - time.monotonic(), workspaces=full and settings.workspaces)
-    contents = archive.unpack(handle, data, max_mb=settings.max_mb, excludes=settings.excludes, state=settings.state, home=settings.home)
+    contents = archive.unpack(
+        handle, data, max_mb=settings.max_mb, excludes=settings.excludes, state=settings.state, home=settings.home
+    )
     archive.clear(settings.incoming)
     own = os.path.join(settings.etc, "backup")
     digests = {f"{DATA}/{path}": digest for path, digest in contents.digests.items()}

@@ -489,7 +489,9 @@ def move(source: str, target: str) -> None:
         os.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
-            remedy = "Correct it, unmount what is mounted there, then run restore.yml again: it puts back what was there."
+            remedy = (
+                "Correct it, unmount what is mounted there, then run restore.yml again: it puts back what was there."
+            )
             raise OpenClawError(source, f"cannot be moved to {target}: {error.strerror}", remedy) from None
         archive.clear(f"{target}.part")
         copied = _bounded.run(["cp", "-a", "--", source, f"{target}.part"], "", seconds=3600, limit=4096)

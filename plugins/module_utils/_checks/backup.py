@@ -25,10 +25,20 @@ _SECRET_FILE = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str", "required": True, "no_log": True},
 }
+# An address may hold a password, and a variable a key. Names are for messages.
+_REPOSITORY = {
+    "name": {"type": "str"},
+    "url": {"type": "str", "no_log": True},
+    "append_only": {"type": "bool"},
+    "environment": {"type": "dict", "no_log": True},
+    "ssh_key": {"type": "str", "no_log": True},
+    "ssh_known_hosts": {"type": "str"},
+    "ca": {"type": "str"},
+}
 OPTIONS: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "required": True},
-    # As the role's backup_repositories; an address may hold a password, and a variable a key.
-    "repositories": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    # As the role's backup_repositories.
+    "repositories": {"type": "list", "elements": "dict", "default": [], "options": _REPOSITORY, "no_log": False},
     "password": {"type": "str", "required": True, "no_log": True},
     "password_path": {"type": "path", "required": True, "no_log": False},
     # Whether the password is being changed in the repositories.
@@ -59,11 +69,17 @@ SHORTEST_PASSWORD = 16
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}\Z")
 _URL = re.compile(r"(/|local:/|sftp:|rest:https?://|s3:|b2:|azure:|gs:|swift:|rclone:)\S")
 # What cron takes in each of its fields; one wrong number, and it passes over the whole file.
-_CRON = ((0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"), (0, 7, "sunmontuewedthufrisat"))
+_CRON = (
+    (0, 59, ""),
+    (0, 23, ""),
+    (1, 31, ""),
+    (1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"),
+    (0, 7, "sunmontuewedthufrisat"),
+)
 _CRON_PART = re.compile(r"(?:\*|([0-9]+|[A-Za-z]{3})(?:-([0-9]+|[A-Za-z]{3}))?)(?:/([0-9]+))?\Z")
 # Places of the system's: a repository's directory is closed to everybody else.
 _SYSTEMS = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
-_SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var")
+_SHARED = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var")  # noqa: S108, it is refused
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -161,9 +177,7 @@ def is_cron(text: str) -> bool:
         len(fields) == len(_CRON)
         and not re.search(r"[^\S \t]", text)
         and all(
-            is_cron_part(part, *known)
-            for field, known in zip(fields, _CRON, strict=True)
-            for part in field.split(",")
+            is_cron_part(part, *known) for field, known in zip(fields, _CRON, strict=True) for part in field.split(",")
         )
     )
 
@@ -210,7 +224,9 @@ def judge_repository(repository: t.Mapping[str, t.Any], forbidden: t.Iterable[st
     if path and not re.fullmatch(r"[A-Za-z0-9/._@+:=,-]+", path):
         problems.append(("its path has letters that systemd does not take", "Use a path as /srv/backup."))
     if path in _SHARED or any((folder + "/").startswith(path + "/") for folder in forbidden if path):
-        problems.append(("others are at home there, and it is closed to them", f"Use one below, as {path.rstrip('/')}/backup."))
+        problems.append(
+            ("others are at home there, and it is closed to them", f"Use one below, as {path.rstrip('/')}/backup.")
+        )
     for folder in (*forbidden, *_SYSTEMS):
         if path and (path + "/").startswith(folder + "/"):
             problems.append(

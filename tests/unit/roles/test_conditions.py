@@ -1032,7 +1032,10 @@ def test_the_settings_are_judged_with_the_arguments_with_which_they_are_applied(
 @pytest.mark.parametrize(
     ("failed", "words"),
     [
-        ({"stdout": '{"error": "the disk: it is full."}', "stderr": "", "msg": "non-zero return code"}, "the disk: it is full."),
+        (
+            {"stdout": '{"error": "the disk: it is full."}', "stderr": "", "msg": "non-zero return code"},
+            "the disk: it is full.",
+        ),
         ({"stdout": "", "stderr": "no such unit", "msg": "non-zero return code"}, "no such unit"),
         ({"msg": "the gateway does not answer"}, "the gateway does not answer"),
         ({}, "It failed."),

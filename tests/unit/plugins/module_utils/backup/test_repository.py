@@ -63,7 +63,10 @@ class Restic(repositories.Repository):
             "Is there a repository at the following location?",
             "unreachable",
         ),
-        ("unexpected HTTP response (502): 502 Bad Gateway\nIs there a repository at the following location?", "unreachable"),
+        (
+            "unexpected HTTP response (502): 502 Bad Gateway\nIs there a repository at the following location?",
+            "unreachable",
+        ),
         ("Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized", "refused"),
         ("Fatal: unable to create lock in backend: repository is already locked by PID 7 on vps by root", "locked"),
         ("Fatal: unable to save snapshot: write /srv/backup/x: no space left on device", "full"),

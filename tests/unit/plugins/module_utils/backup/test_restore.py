@@ -337,7 +337,9 @@ def test_the_newest_data_is_taken_of_whichever_repository_has_it(host, monkeypat
             return has[self.remote.name]
 
     monkeypatch.setattr(restore.repositories, "Repository", Repository)
-    remotes = [Remote(name, "/x", append_only=False, environment={}, ssh_key="", ssh_known_hosts="", ca="") for name in has]
+    remotes = [
+        Remote(name, "/x", append_only=False, environment={}, ssh_key="", ssh_known_hosts="", ca="") for name in has
+    ]
     found = restore.choose(host.settings._replace(remotes=remotes), "latest", "", "", 1)
     assert (found.repository.remote.name, found.snapshot.id) == ("offsite", "bbbb2222")
     with pytest.raises(OpenClawError, match="does not answer"):
@@ -409,7 +411,10 @@ def test_a_new_path_in_the_settings_is_not_taken_for_a_former_one(host):
     former = str(host.home.parent)
     paths = {"stateDir": former, "configPath": "/c.json", "workspaceDirs": [f"{former}/w"]}
     arranged(host, paths, {f"{former}/x": "", f"{former}/w/a": "", "/c.json": f'["{former}/w", "{former}/x"]'})
-    assert json.loads((host.root / "new/openclaw.json").read_text()) == [f"{host.home}/workspace", f"{host.home}/state/x"]
+    assert json.loads((host.root / "new/openclaw.json").read_text()) == [
+        f"{host.home}/workspace",
+        f"{host.home}/state/x",
+    ]
 
 
 @pytest.mark.parametrize(

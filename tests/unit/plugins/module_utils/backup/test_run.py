@@ -17,7 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, backup, password, program, restore, status
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import (
+    archive,
+    backup,
+    password,
+    program,
+    restore,
+    status,
+)
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import repository as repositories
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import settings as written
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings, load

@@ -10,6 +10,7 @@ import hashlib
 
 import pytest
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _preflight
 from ansible_collections.clawops.openclaw.plugins.module_utils._checks import backup
 from ansible_collections.clawops.openclaw.plugins.module_utils._host import Host
 
@@ -153,3 +154,10 @@ def test_what_cron_takes_is_taken(text):
 
 def test_the_way_back_from_an_interrupted_restore_is_not_taken_away():
     assert "Run restore.yml again" in told(state="absent", interrupted=True)[0][0]
+
+
+def test_of_a_repository_its_name_is_shown_and_its_secrets_are_not():
+    repository = {"name": "s3", "url": "s3:https://k:hunter2@h", "environment": {"A": "wJalr"}, "ssh_key": "PRIVATE"}
+    _, problems, secrets = _preflight.validated("backup", backup, params(repositories=[repository]))
+    assert problems == []
+    assert {"s3:https://k:hunter2@h", "wJalr", "PRIVATE", PASSWORD} == set(secrets)
