@@ -1066,3 +1066,11 @@ def test_a_bare_host_is_not_backed_up_until_its_data_has_come(decide: Decide, ba
 def test_a_plugin_of_which_only_little_is_known_does_not_hide_that_the_data_has_come(decide: Decide) -> None:
     about = json.dumps({"plugins": [{"name": "x"}, {"id": "y"}]})
     assert "again: ?, y (" in decide("backup", "__backup_restore_plugins", __backup_restore_fetched={"stdout": about})
+
+
+def test_the_snapshot_that_comes_is_the_one_that_was_told_of(decide: Decide) -> None:
+    words = decide("backup", "__backup_restore_words", backup_restore_snapshot="latest")
+    assert words == ["--snapshot", "latest", "--host", "", "--repository", ""]
+    chosen = {"stdout": json.dumps({"snapshot": "aaaa1111", "repository": "offsite"})}
+    words = decide("backup", "__backup_restore_words", __backup_restore_choice=chosen)
+    assert words == ["--snapshot", "aaaa1111", "--host", "", "--repository", "offsite"]

@@ -167,7 +167,7 @@ def test_entries_are_not_all_kept_in_memory(tmp_path, folder, monkeypatch):
     handle = made(tmp_path, *(Entry(below(f"/{number}"), b"x") for number in range(50)))
     monkeypatch.setattr("tarfile.open", spied)
     archive.unpack(handle, str(folder), max_mb=1)
-    assert len(seen[0].members) < 3
+    assert len(vars(seen[0])["members"]) < 3
 
 
 def test_directories_count_as_what_they_take_on_the_disk(tmp_path, folder):

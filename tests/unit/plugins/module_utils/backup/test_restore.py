@@ -17,7 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.clawops.openclaw.plugins.module_utils._backup import archive, backup, drill, restore
+from ansible_collections.clawops.openclaw.plugins.module_utils._backup import (
+    archive,
+    backup,
+    drill,
+    repository,
+    restore,
+)
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.repository import Snapshot
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup.settings import Remote, Settings
 from ansible_collections.clawops.openclaw.plugins.module_utils._errors import OpenClawError
@@ -336,7 +342,7 @@ def test_the_newest_data_is_taken_of_whichever_repository_has_it(host, monkeypat
         def snapshots(self, host):
             return has[self.remote.name]
 
-    monkeypatch.setattr(restore.repositories, "Repository", Repository)
+    monkeypatch.setattr(repository, "Repository", Repository)
     remotes = [
         Remote(name, "/x", append_only=False, environment={}, ssh_key="", ssh_known_hosts="", ca="") for name in has
     ]

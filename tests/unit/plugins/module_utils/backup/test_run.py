@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.clawops.openclaw.plugins.module_utils import _bounded
 from ansible_collections.clawops.openclaw.plugins.module_utils._backup import (
     archive,
     backup,
+    drill,
     password,
     program,
     restore,
@@ -260,7 +262,7 @@ def test_plugins_that_are_not_listed_in_time_do_not_end_the_backup(settings, mon
     def hang(argv, *words, **options):
         raise subprocess.TimeoutExpired(argv, 60)
 
-    monkeypatch.setattr(archive._bounded, "run", hang)
+    monkeypatch.setattr(_bounded, "run", hang)
     assert archive.plugins(settings, 60) == []
 
 
@@ -378,7 +380,7 @@ def test_a_run_of_crons_is_left_out_while_a_restore_is_under_way(settings, monke
 def test_nothing_takes_the_lock_that_a_restore_is_about_to_need(settings, monkeypatch, capsys, command):
     monkeypatch.setattr(written, "load", lambda instance: settings)
     monkeypatch.setattr(backup, "run", lambda *words: pytest.fail("it ran"))
-    monkeypatch.setattr(program.drill, "run", lambda *words: pytest.fail("it ran"))
+    monkeypatch.setattr(drill, "run", lambda *words: pytest.fail("it ran"))
     Path(settings.marker).write_text("")
     assert program.main(["--instance", "main", command]) == 1
     assert "under way on this host" in capsys.readouterr().out
@@ -415,7 +417,12 @@ def test_a_host_that_was_bare_is_backed_up_when_its_data_has_come(settings, monk
     ran = []
     monkeypatch.setattr(written, "load", lambda instance: settings)
     monkeypatch.setattr(restore, "choose", found)
-    monkeypatch.setattr(backup, "run", lambda *words: ran.append(words) or True)
+
+    def backed_up(*words: object) -> bool:
+        ran.append(words)
+        return True
+
+    monkeypatch.setattr(backup, "run", backed_up)
     assert program.main(["--instance", "main", "choose", "--hold", "--bare"]) == 0
     # The restore fails.
     assert program.main(["--instance", "main", "done", "--failed"]) == 0
