@@ -82,8 +82,7 @@ def _proven(names: t.Sequence[str], result: Result) -> list[str]:
     )
     if "devices_removed" in proof:
         lines.append(
-            f"Ended: {proof['devices_removed']} paired devices, {proof['device_requests_rejected']} requests to become one,"
-            " and every connection that was opened with the old token."
+            f"Ended: {proof['devices_removed']} paired devices, {proof['device_requests_rejected']} requests to become one."
         )
     return lines
 

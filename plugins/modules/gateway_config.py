@@ -92,7 +92,7 @@ options:
   end_devices:
     description:
       - Whether a rotation of the gateway's token that was proven also ends every paired device and every request to become one,
-        which have credentials of their own. OpenClaw itself ends the connections that were opened with the old token.
+        which have credentials of their own. By its documentation OpenClaw itself ends connections that were opened with the old token.
     type: bool
     default: false
   environment_variables:
