@@ -228,15 +228,14 @@ def test_files_of_the_host_are_copied_by_their_paths_with_owner_and_mode(tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an account")
-def test_of_a_directory_of_the_accounts_only_its_own_plain_files_are_taken(tmp_path, folder):
+def test_of_a_directory_of_the_accounts_only_its_own_plain_files_are_taken(open_directory, folder):
+    tmp_path = open_directory
     nobody = Account("nobody", 65534, 65534)
     root_only = tmp_path / "shadow"
     root_only.write_text("secret")
     root_only.chmod(0o600)
     secrets = tmp_path / "etc/secrets"
     secrets.mkdir(parents=True)
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o711)
     (secrets / "mine").write_text("mine")
     (secrets / "link").symlink_to(root_only)
     (secrets / "folder").symlink_to("/etc")

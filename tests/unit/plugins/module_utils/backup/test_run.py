@@ -63,6 +63,14 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+@pytest.fixture(autouse=True)
+def umask() -> t.Iterator[None]:
+    """The program sets its own, which is this process's here."""
+    former = os.umask(0o022)
+    yield
+    os.umask(former)
+
+
 class Servers:
     """Repositories by name: which exist, which are down, and which keys open them."""
 
