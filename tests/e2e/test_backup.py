@@ -442,3 +442,25 @@ def test_an_archive_of_a_laptop_becomes_the_gateways_data(backups: Backups, tmp_
     assert host.settings()["logging"]["consoleLevel"] == "warn"
     assert host.accepts(token)
     assert backups.play("site", "--tags", "gateway").changed(HOST) == 0
+
+
+@pytest.mark.full
+def test_another_password_opens_every_repository_and_the_old_one_none(backups: Backups) -> None:
+    host = backups.host
+    new = "another-password-of-a-throw-away-host"
+    again = backups.play("rotate", "-e", "rotate=backup_password")
+    assert_refused(again, ("backup_password: the inventory gives the one that opens the repositories now",))
+    given = {**backups.variables, "backup_password": new}
+    refused = backups._replace(variables=given).play("site", "--tags", "backup")
+    assert_refused(refused, ("backup_password: it is not the one that opens the repositories now",))
+    run = backups._replace(variables=given).play("rotate", "-e", "rotate=backup_password")
+    # The one that is append-only keeps the old key, and the play says so.
+    assert run.status != 0
+    said = squeezed(run.output)
+    assert squeezed("the new one is in use, but the old one still opens append") in said
+    assert (new in run.output, PASSWORD in run.output) == (False, False)
+    host.write("/root/old", PASSWORD)
+    for name in ("local", "rest", "sftp", "s3"):
+        assert "wrong password" in backups.restic("cat config 2>&1 --password-file /root/old || true", name)
+        assert backups.restic("snapshots", name) != ""
+    assert backups.run()[1]["error"] == ""
