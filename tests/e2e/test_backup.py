@@ -174,7 +174,7 @@ def test_a_disk_that_is_full_is_told_of_and_the_gateway_keeps_its_own(backups: B
     status, noted = backups.run()
     host.run(f"umount {FOLDER}")
     assert status != 0
-    assert "the disk: fewer than 512 MiB are free" in noted["error"]
+    assert "the disk: fewer than 512 MiB" in noted["error"]
     assert host.serves()
     assert backups.run()[1]["error"] == ""
 
