@@ -306,7 +306,9 @@ def test_two_runs_at_once_follow_one_another(backups: Backups) -> None:
     before = len(backups.snapshots())
     backups.host.begin("systemctl", "start", "openclaw-backup@full.service")
     backups.host.run("systemctl start openclaw-backup@state.service")
-    backups.host.eventually("! systemctl is-active -q openclaw-backup@full.service", seconds=300)
+    # What runs once is "activating" until it has ended.
+    running = "systemctl show -p ActiveState --value openclaw-backup@full.service"
+    backups.host.eventually(f"test $({running}) != activating", seconds=300)
     assert len(backups.snapshots()) == before + 2
 
 
