@@ -400,8 +400,7 @@ def replace(saved: str, path: str, former: str) -> None:
     os.makedirs(os.path.dirname(former), 0o700, exist_ok=True)
     if os.path.lexists(path):
         move(path, former)
-    copy = shutil.copytree if os.path.isdir(saved) and not os.path.islink(saved) else shutil.copy2
-    if copy is shutil.copytree:
+    if os.path.isdir(saved) and not os.path.islink(saved):
         shutil.copytree(saved, path, symlinks=True)
     else:
         shutil.copy2(saved, path, follow_symlinks=False)
