@@ -101,17 +101,17 @@ def stage(settings: Settings, kind: str, deadline: float) -> dict[str, t.Any]:
         "release": printable(contents.manifest.get("runtimeVersion", ""), 40),
         "files": len(digests),
         "bytes": contents.size,
-        "plugins": listed_plugins(settings, deadline, anew=full),
+        "plugins": listed_plugins(settings, deadline, refresh=full),
     }
     archive.write_json(os.path.join(settings.staging, ABOUT), about)
     return about
 
 
-def listed_plugins(settings: Settings, deadline: float, *, anew: bool) -> list[dict[str, str]]:
+def listed_plugins(settings: Settings, deadline: float, *, refresh: bool) -> list[dict[str, str]]:
     """The plugins as they were listed last: asking takes as long as the rest of a small backup."""
     path = os.path.join(settings.folder, "plugins.json")
     known = repositories.read_json(path)
-    if isinstance(known, list) and not anew:
+    if isinstance(known, list) and not refresh:
         return known
     listed = archive.plugins(settings, min(60.0, max(1.0, deadline - time.monotonic())))
     archive.write_json(path, listed)

@@ -102,11 +102,11 @@ def prepare(drilled: Settings, port: int, token: str) -> dict[str, str]:
         settings = parse_json(store.read(drilled.settings, account, 64 << 20) or b"")
     except ValueError:
         raise OpenClawError(
-            "openclaw.json of the snapshot", "it is no JSON", "Run site.yml, which writes it anew."
+            "openclaw.json of the snapshot", "it is no JSON", "Run site.yml, which writes it again."
         ) from None
     if not isinstance(settings, dict):
         raise OpenClawError(
-            "openclaw.json of the snapshot", "it is no JSON object", "Run site.yml, which writes it anew."
+            "openclaw.json of the snapshot", "it is no JSON object", "Run site.yml, which writes it again."
         )
     store.write(drilled.settings, json.dumps(silenced(settings, drilled, port, token)).encode(), account)
     return {

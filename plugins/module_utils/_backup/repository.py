@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # This module util is PRIVATE to the collection. It can have breaking changes at any time.
-"""restic, and what its words mean: 0.14 and 0.16 answer 1 to everything, and no release tells a full disk from a cut line."""
+"""restic, and what its words mean: 0.14 and 0.16 answer 1 to everything, and no release tells a full disk from a broken connection."""
 
 from __future__ import annotations
 
